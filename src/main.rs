@@ -1,0 +1,2 @@
+//! triplecheck.
+fn main() {}
