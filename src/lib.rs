@@ -1,1 +1,14 @@
 //! triplecheck.
+
+pub mod catalog;
+pub mod config;
+pub mod connect;
+pub mod error;
+pub mod lsn;
+pub mod row;
+pub mod run;
+pub mod side;
+pub mod sql;
+pub mod verdict;
+
+pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,5 @@
+//! Connection strings as libpq reads them.
+
+/// How to reach one server.
+#[derive(Debug, Clone)]
+pub struct ConnectOptions {}

@@ -1,0 +1,7 @@
+//! The engines.
+
+mod event;
+mod outcome;
+
+pub use event::{Event, Events};
+pub use outcome::*;
