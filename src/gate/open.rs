@@ -1,0 +1,315 @@
+//! Opening a sync point: exported snapshots on both sides that any number of sessions import.
+
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::catalog::Subscription;
+use crate::config::GateMode;
+use crate::connect::Session;
+use crate::error::{Error, ErrorKind, Result};
+use crate::gate::observe::{self, snapshot_expression, unexpected};
+use crate::gate::rules::{Around, Caught, NotYet, SnapshotText, accept_caught_up, accept_still};
+use crate::gate::stall;
+use crate::lsn::Lsn;
+use crate::side::{Side, Sides};
+use crate::sql;
+
+/// Pause between two looks at how far replay is: short beside a round trip of replication, long beside a query.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// Longest pause after attempts that failed; an idle-in-transaction writer may stay for minutes.
+const POLL_INTERVAL_MAX: Duration = Duration::from_millis(500);
+/// How often an observer hears what is being waited for.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// Attempts that found other transactions ending in between before a slot is used to see what they changed.
+const ATTEMPTS_BEFORE_DECODING: u32 = 3;
+/// Longest time the publisher may take to copy a slot. Copying does not wait for running transactions.
+const SLOT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A snapshot that other sessions can import while its keeper lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// What `SET TRANSACTION SNAPSHOT` takes.
+    pub exported: String,
+    /// What `pg_current_snapshot()` says in it; sessions that import it must see the same.
+    pub text: String,
+}
+
+/// The sessions that export snapshots. They touch no user table, so they hold no lock that anybody could wait for.
+#[derive(Debug)]
+pub struct Keepers {
+    /// One on each side.
+    pub sessions: Sides<Session>,
+    /// On the publisher, for a temporary slot and nothing else: any error in its session drops it. Opened when needed.
+    pub slot: Option<Session>,
+}
+
+/// A pair of snapshots at which both sides can be compared.
+#[derive(Debug, Clone)]
+pub struct SyncPoint {
+    /// 1, 2, ... in the order of opening.
+    pub id: u32,
+    /// The snapshots to import.
+    pub snapshots: Sides<Snapshot>,
+    /// The publisher's normalised insert position at its snapshot; `None` without a subscription.
+    pub publisher_lsn: Option<Lsn>,
+    /// The publisher position that the subscriber's snapshot corresponds to.
+    pub applied_lsn: Option<Lsn>,
+    /// What replay was short of `publisher_lsn` when the subscriber's snapshot was taken.
+    pub lag_bytes: Option<u64>,
+    /// How equality at one position was established.
+    pub proof: String,
+    /// How long it was waited for.
+    pub waited: Duration,
+    /// When the older of the two snapshots was taken.
+    pub opened: Instant,
+}
+
+/// A sync point that could not be had in time.
+#[derive(Debug, Clone)]
+pub struct NotReached {
+    /// What was waited for, how far it came, why it likely stalls.
+    pub message: String,
+    /// The publisher's last position.
+    pub publisher_lsn: Option<Lsn>,
+    /// The position up to which the last subscription in the way has applied.
+    pub applied_lsn: Option<Lsn>,
+    /// How long it was waited for.
+    pub waited: Duration,
+}
+
+/// What a sync point is asked for.
+pub struct Request<'a> {
+    /// 1, 2, ...
+    pub id: u32,
+    /// When it may be had.
+    pub mode: GateMode,
+    /// The subscriptions that join both sides.
+    pub subscriptions: &'a [Subscription],
+    /// Size of a WAL segment of the publisher in bytes.
+    pub wal_segment_bytes: u64,
+    /// How long to wait.
+    pub timeout: Duration,
+    /// Ends the wait.
+    pub stop: &'a CancellationToken,
+    /// Hears about once a second what is being waited for.
+    pub waiting: &'a (dyn Fn(&str, Duration) + Sync),
+    /// Opens the session for the slot.
+    pub slot_session: &'a (dyn Fn() -> futures::future::BoxFuture<'a, Result<Session>> + Sync),
+}
+
+/// Takes a pair of snapshots.
+///
+/// # Errors
+/// [`NotReached`] inside of `Ok` where the time ran out; an error where a session fails or the run was stopped.
+pub async fn open(
+    control: Sides<&Session>,
+    keepers: &mut Keepers,
+    request: &Request<'_>,
+) -> Result<Result<SyncPoint, NotReached>> {
+    let begun = Instant::now();
+    if request.mode == GateMode::None {
+        return unrelated(keepers, request.id, begun).await.map(Ok);
+    }
+    let mut pause = POLL_INTERVAL;
+    let mut reported = begun;
+    let mut moved = 0;
+    loop {
+        if moved >= ATTEMPTS_BEFORE_DECODING && keepers.slot.is_none() {
+            keepers.slot = slot(request).await;
+        }
+        let (not_yet, position) = match attempt(control, keepers, request).await? {
+            Attempt::Accepted(mut point) => {
+                point.waited = begun.elapsed();
+                keepers.slot = None;
+                return Ok(Ok(*point));
+            }
+            Attempt::NotYet(not_yet, position) => (not_yet, position),
+        };
+        release(keepers).await?;
+        if matches!(not_yet, NotYet::Moved { .. }) {
+            moved += 1;
+        }
+        let waited = begun.elapsed();
+        if waited >= request.timeout || matches!(not_yet, NotYet::ForeignPosition { .. }) {
+            keepers.slot = None;
+            let mut message = format!("waited {} s for {not_yet}", waited.as_secs());
+            let causes = stall::likely_causes(control.publisher, control.subscriber, request.subscriptions).await;
+            if !causes.is_empty() {
+                message.push_str("; likely because ");
+                message.push_str(&causes.join("; "));
+            }
+            let applied_lsn = match not_yet {
+                NotYet::Behind { replayed, .. } => replayed,
+                _ => None,
+            };
+            return Ok(Err(NotReached { message, publisher_lsn: Some(position), applied_lsn, waited }));
+        }
+        if reported.elapsed() >= REPORT_INTERVAL {
+            reported = Instant::now();
+            (request.waiting)(&not_yet.to_string(), waited);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause.min(request.timeout.saturating_sub(waited))) => {}
+            () = request.stop.cancelled() => return Err(Error::new(ErrorKind::Interrupted, "interrupted while waiting for the sync point")),
+        }
+        pause = (pause * 2).min(POLL_INTERVAL_MAX);
+    }
+}
+
+enum Attempt {
+    Accepted(Box<SyncPoint>),
+    NotYet(NotYet, Lsn),
+}
+
+/// One attempt, in the order that the rules ask for. Whatever fails, the keepers' transactions are left to [`release`].
+async fn attempt(control: Sides<&Session>, keepers: &Keepers, request: &Request<'_>) -> Result<Attempt> {
+    let segment = request.wal_segment_bytes;
+    if let Some(slot) = &keepers.slot {
+        // Everything up to here is decoded and thrown away, so that what is decoded later came after.
+        slot.value(&observe::decode_sql(&slot_name(slot), request.subscriptions)).await?;
+    }
+    let writers = observe::writers(control.publisher).await?;
+    let before = observe::insert_position(control.publisher, segment).await?;
+    let opened = Instant::now();
+    let (publisher, target) = export(keepers, Side::Publisher, Some(segment)).await?;
+    let target = target.unwrap_or(before);
+    let publisher_snapshot: SnapshotText =
+        publisher.text.parse().map_err(|_| unexpected(control.publisher, "its snapshot"))?;
+    let progress = observe::progress(control.publisher, control.subscriber, request.subscriptions, segment).await?;
+    if let Err(not_yet) = accept_caught_up(&Caught { writers: &writers, target, progress: &progress }) {
+        return Ok(Attempt::NotYet(not_yet, target));
+    }
+    let (subscriber, _) = export(keepers, Side::Subscriber, None).await?;
+    let progress = observe::progress(control.publisher, control.subscriber, request.subscriptions, segment).await?;
+    let writers_after = observe::writers(control.publisher).await?;
+    let (snapshot_after, after) = observe::snapshot_and_position(control.publisher, segment).await?;
+    let mut around = Around {
+        before,
+        snapshot: &publisher_snapshot,
+        progress: &progress,
+        writers_after: &writers_after,
+        snapshot_after: &snapshot_after,
+        after,
+        decoded_changes: None,
+    };
+    let mut accepted = accept_still(&around);
+    if matches!(accepted, Err(NotYet::Moved { .. }))
+        && let Some(slot) = &keepers.slot
+    {
+        let changes = slot.value(&observe::decode_sql(&slot_name(slot), request.subscriptions)).await?;
+        around.decoded_changes = changes.and_then(|text| text.parse().ok());
+        accepted = accept_still(&around);
+    }
+    if let Some(late) = progress.iter().find(|progress| progress.tables_not_ready > 0) {
+        accepted = Err(NotYet::NotReady { subscription: late.subscription.clone(), tables: late.tables_not_ready });
+    }
+    Ok(match accepted {
+        Ok(stillness) => Attempt::Accepted(Box::new(SyncPoint {
+            id: request.id,
+            snapshots: Sides { publisher, subscriber },
+            publisher_lsn: Some(target),
+            applied_lsn: Some(target),
+            lag_bytes: Some(0),
+            proof: stillness.proof().to_owned(),
+            waited: Duration::ZERO,
+            opened,
+        })),
+        Err(not_yet) => Attempt::NotYet(not_yet, target),
+    })
+}
+
+/// Two snapshots that nothing joins.
+async fn unrelated(keepers: &Keepers, id: u32, begun: Instant) -> Result<SyncPoint> {
+    let opened = Instant::now();
+    let (publisher, _) = export(keepers, Side::Publisher, None).await?;
+    let (subscriber, _) = export(keepers, Side::Subscriber, None).await?;
+    Ok(SyncPoint {
+        id,
+        snapshots: Sides { publisher, subscriber },
+        publisher_lsn: None,
+        applied_lsn: None,
+        lag_bytes: None,
+        proof: "none: two unrelated snapshots".to_owned(),
+        waited: begun.elapsed(),
+        opened,
+    })
+}
+
+/// Begins the keeper's transaction on a side and exports its snapshot. With a segment size, the insert position is read
+/// in the statement that takes the snapshot: what is visible in it committed before.
+async fn export(keepers: &Keepers, side: Side, wal_segment_bytes: Option<u64>) -> Result<(Snapshot, Option<Lsn>)> {
+    let keeper = keepers.sessions.get(side);
+    let position = if wal_segment_bytes.is_some() { "pg_catalog.pg_current_wal_insert_lsn()" } else { "NULL" };
+    let batch = format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT {}, pg_catalog.pg_export_snapshot(), {position}",
+        snapshot_expression(keeper.version_num())
+    );
+    let rows = keeper.rows_simple(&batch).await?;
+    match rows.first().map(Vec::as_slice) {
+        Some([Some(text), Some(exported), position]) => {
+            let lsn = match wal_segment_bytes {
+                Some(segment) => Some(observe::position(keeper, position.as_deref(), segment)?),
+                None => None,
+            };
+            Ok((Snapshot { exported: exported.clone(), text: text.clone() }, lsn))
+        }
+        _ => Err(unexpected(keeper, "a snapshot")),
+    }
+}
+
+/// Ends the keepers' transactions, and with them the snapshots.
+///
+/// # Errors
+/// Where a keeper's session is lost.
+async fn release(keepers: &Keepers) -> Result<()> {
+    let Sides { publisher, subscriber } = keepers.sessions.as_ref();
+    let (publisher, subscriber) = futures::future::join(publisher.batch("ROLLBACK"), subscriber.batch("ROLLBACK")).await;
+    publisher.and(subscriber)
+}
+
+impl Keepers {
+    /// Closes the sync point: both snapshots are gone afterwards.
+    ///
+    /// # Errors
+    /// Where a keeper's session is lost; its snapshot is gone then as well.
+    pub async fn close(&self) -> Result<()> {
+        release(self).await
+    }
+}
+
+/// Slot names are unique in a cluster; the process of the session is as well.
+fn slot_name(session: &Session) -> String {
+    format!("triplecheck_{}", session.backend_pid())
+}
+
+/// A temporary copy of the first subscription's slot, in a session of its own. `None` where the role may not have one or no
+/// slot is free: the gate then goes on without.
+async fn slot(request: &Request<'_>) -> Option<Session> {
+    let source = request.subscriptions.first()?;
+    let session = match (request.slot_session)().await {
+        Ok(session) => session,
+        Err(error) => {
+            tracing::debug!(%error, "no session for a temporary slot");
+            return None;
+        }
+    };
+    // Copied, not created: creation waits for every running transaction, of other databases, too. Two slots that differ
+    // only in how far they were confirmed decode the same later changes.
+    let copy = format!(
+        "SELECT pg_catalog.pg_copy_logical_replication_slot({}, {}, true)",
+        sql::literal(&source.slot),
+        sql::literal(&slot_name(&session))
+    );
+    match tokio::time::timeout(SLOT_TIMEOUT, session.value(&copy)).await {
+        Ok(Ok(_)) => Some(session),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "no temporary slot");
+            None
+        }
+        Err(_) => {
+            tracing::debug!("copying a slot took too long");
+            None
+        }
+    }
+}
