@@ -25,6 +25,8 @@ pub enum ErrorKind {
     Unsupported,
     /// The server sent something that does not follow its protocol, or data that contradict themselves.
     Corrupt,
+    /// A row came back outside of the key range that it was read for.
+    OutsideChunk,
     /// Any other error of a server.
     Server,
     /// A file could not be read or written.
@@ -47,6 +49,7 @@ impl ErrorKind {
             Self::Changed => "changed_meanwhile",
             Self::Unsupported => "unsupported",
             Self::Corrupt => "corrupt_data",
+            Self::OutsideChunk => "row_outside_chunk",
             Self::Server => "server_error",
             Self::Io => "file_error",
             Self::Interrupted => "interrupted",

@@ -1,0 +1,592 @@
+//! The state of one table from `NotRead` to its outcome.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::compare::drill::{Listing, next_unit, unit_slices};
+use crate::compare::figures::FigurePair;
+use crate::compare::sample::{Naming, batch_size};
+use crate::compare::{Difference, DifferenceKind, Sample};
+use crate::error::{Error, ErrorKind};
+use crate::plan::{self, Chunking, Limits, ScanKind, TablePlan};
+use crate::row::Tally;
+use crate::scan::{DrillUnit, Job, Piece, TableContext, Work, figure_statements};
+use crate::side::{Side, Sides};
+use crate::verdict::Reason;
+
+/// How often a job is tried again after its session was lost or it timed out.
+const FAILURES_MAX: u32 = 3;
+/// How often a job gives way before its table is left alone.
+const GIVE_WAYS_MAX: u32 = 20;
+/// At how many sync points a table is begun anew because it changed or outlasted the snapshots.
+const ATTEMPTS_MAX: u32 = 3;
+
+/// What a case needs of the run's settings.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Listed differing rows.
+    pub samples: usize,
+    /// Whether samples hold values.
+    pub show_values: bool,
+    /// What bounds the cutting.
+    pub limits: Limits,
+}
+
+/// What becomes of a job that failed.
+#[derive(Debug)]
+pub enum After {
+    /// It is tried again.
+    Retry(Box<Job>),
+    /// The table waits for the next sync point, or is settled.
+    Dropped,
+}
+
+/// One chunk of a table.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Chunk {
+    pub(super) tallies: Sides<Tally>,
+    /// Whether all of it was read.
+    pub(super) read: Sides<bool>,
+    /// Where both sides were read and every difference was found.
+    pub(super) settled: Option<u32>,
+}
+
+#[derive(Debug)]
+enum Drill {
+    Idle,
+    Listing(Listing),
+    Naming { unit: Arc<DrillUnit>, naming: Naming, waiting: Vec<Difference> },
+    Asking { unit: Arc<DrillUnit>, naming: Naming, waiting: Vec<Difference> },
+}
+
+/// Differing rows of a table.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) missing: u64,
+    pub(super) extra: u64,
+    pub(super) changed: u64,
+    /// Keys that are on both sides, but not equally often.
+    pub(super) duplicated: u64,
+    pub(super) samples: Vec<Sample>,
+}
+
+impl Found {
+    pub(super) fn rows(&self) -> u64 {
+        self.missing + self.extra + self.changed
+    }
+}
+
+/// One table on its way to an outcome. Starts as [`Reason::NotRead`].
+#[derive(Debug)]
+pub struct Case {
+    pub(super) table: Arc<TableContext>,
+    settings: Settings,
+    sync_point: u32,
+    pub(super) sync_points: BTreeSet<u32>,
+    generation: u32,
+    attempts: u32,
+    /// A heap scan was cut off by the age of the snapshots.
+    unfinished: bool,
+    waits_for_next: bool,
+    pub(super) plan: Option<TablePlan>,
+    pub(super) chunking: Arc<Chunking>,
+    pub(super) chunks: Vec<Chunk>,
+    open_slices: Sides<usize>,
+    pub(super) figures: FigurePair,
+    deltas_asked: Option<Vec<usize>>,
+    deltas_known: bool,
+    divergent: Vec<(u32, u64)>,
+    drill: Drill,
+    /// What was found in units that are complete.
+    pub(super) found: Found,
+    /// What was found in the unit in hand.
+    found_in_unit: Found,
+    pub(super) failure: Option<(Reason, String)>,
+}
+
+impl Case {
+    /// A table of which nothing was read.
+    #[must_use]
+    pub fn new(table: Arc<TableContext>, settings: Settings) -> Self {
+        Self {
+            table,
+            settings,
+            sync_point: 0,
+            sync_points: BTreeSet::new(),
+            generation: 0,
+            attempts: 0,
+            unfinished: false,
+            waits_for_next: false,
+            plan: None,
+            chunking: Arc::new(Chunking::Ranges(Vec::new())),
+            chunks: Vec::new(),
+            open_slices: Sides::default(),
+            figures: FigurePair::default(),
+            deltas_asked: None,
+            deltas_known: false,
+            divergent: Vec::new(),
+            drill: Drill::Idle,
+            found: Found::default(),
+            found_in_unit: Found::default(),
+            failure: None,
+        }
+    }
+
+    /// The table.
+    #[must_use]
+    pub fn table(&self) -> &Arc<TableContext> {
+        &self.table
+    }
+
+    /// Begins, or goes on with, the table at a sync point.
+    pub fn open(&mut self, sync_point: u32) -> Vec<Job> {
+        self.generation += 1;
+        self.sync_point = sync_point;
+        self.waits_for_next = false;
+        if let Some(reservation) = self.table.pair.reservations.iter().find(|reservation| !reservation.readable) {
+            self.failure = Some((reservation.reason, reservation.message.clone()));
+        }
+        if self.is_settled() {
+            return Vec::new();
+        }
+        self.sync_points.insert(sync_point);
+        let mut jobs = self.ask_figures();
+        if self.table.checks.rows {
+            jobs.append(&mut match &self.plan {
+                Some(_) => self.read_again(),
+                None => self.cut(),
+            });
+        }
+        jobs
+    }
+
+    /// Count and sums are taken anew at every sync point: they must be of one pair of snapshots.
+    fn ask_figures(&mut self) -> Vec<Job> {
+        self.figures = FigurePair::default();
+        self.deltas_asked = None;
+        self.deltas_known = false;
+        let wanted = self.table.checks.count || self.table.checks.max || self.table.checks.sum;
+        // Rows are never called equal without a count from elsewhere.
+        if !(wanted || self.table.checks.rows || !self.table.sequence_columns.is_empty()) {
+            return Vec::new();
+        }
+        self.figures.asked = figure_statements(&self.table, Side::Publisher).0;
+        Side::BOTH.map(|side| self.job(side, Work::Figures)).into()
+    }
+
+    fn cut(&mut self) -> Vec<Job> {
+        match plan::sample_spec(&self.table.pair, &self.table.shape, &self.settings.limits) {
+            Ok(spec) => vec![self.job(Side::Publisher, Work::Sample(spec))],
+            Err(chunking) => self.plan_with(chunking),
+        }
+    }
+
+    fn plan_with(&mut self, chunking: Chunking) -> Vec<Job> {
+        let table = &self.table;
+        let plan =
+            plan::plan(&table.pair, &table.shape, chunking, table.versions, &self.settings.limits, self.unfinished);
+        self.chunking = Arc::new(plan.chunking.clone());
+        self.chunks = vec![Chunk::default(); self.chunking.count() as usize];
+        self.plan = Some(plan);
+        self.read_again()
+    }
+
+    /// Reads what is not settled: of a heap scan everything.
+    fn read_again(&mut self) -> Vec<Job> {
+        let Some(plan) = &self.plan else { return Vec::new() };
+        let by_key = plan.scan == ScanKind::KeyRange;
+        for chunk in &mut self.chunks {
+            if !by_key || chunk.settled.is_none() {
+                *chunk = Chunk::default();
+            }
+        }
+        if !by_key {
+            self.forget_differences();
+        }
+        let slices = plan.slices.as_ref().map(|slices| match by_key {
+            true => (0..).zip(slices).filter(|(at, _)| self.is_open(*at)).map(|(_, slice)| slice.clone()).collect(),
+            false => slices.clone(),
+        });
+        self.open_slices = slices.as_ref().map(Vec::len);
+        let tally = |side| {
+            let work = |slice: &plan::Slice| Work::Tally(Arc::clone(&self.chunking), slice.clone());
+            slices.get(side).iter().map(work).map(|work| self.job(side, work)).collect::<Vec<_>>()
+        };
+        // Both sides in turn, so that both servers are busy from the first moment.
+        let (publisher, subscriber) = (tally(Side::Publisher), tally(Side::Subscriber));
+        publisher.into_iter().chain(subscriber).collect()
+    }
+
+    fn is_open(&self, chunk: usize) -> bool {
+        self.chunks.get(chunk).is_some_and(|chunk| chunk.settled.is_none())
+    }
+
+    fn forget_differences(&mut self) {
+        self.divergent.clear();
+        self.drill = Drill::Idle;
+        self.found = Found::default();
+        self.found_in_unit = Found::default();
+    }
+
+    fn job(&self, side: Side, work: Work) -> Job {
+        Job { table: Arc::clone(&self.table), side, work, generation: self.generation, failures: 0, gave_way: 0 }
+    }
+
+    fn fail(&mut self, reason: Reason, message: impl Into<String>) -> Vec<Job> {
+        self.failure = Some((reason, message.into()));
+        self.generation += 1;
+        Vec::new()
+    }
+
+    /// Takes in what a job brought back.
+    pub fn absorb(&mut self, job: &Job, piece: Piece) -> Vec<Job> {
+        if job.generation != self.generation {
+            return Vec::new();
+        }
+        match (piece, &job.work) {
+            (Piece::Figures(figures), _) => {
+                *self.figures.values.get_mut(job.side) = Some(figures);
+                self.ask_deltas()
+            }
+            (Piece::Samples(samples), Work::Sample(spec)) => {
+                let chunking = plan::cut_ranges(samples, spec.chunks);
+                self.plan_with(chunking)
+            }
+            (Piece::Tallies(tallies), Work::Tally(_, slice)) => self.take_tallies(job.side, &tallies, slice),
+            (Piece::Digests(entries, tallies), _) => match &mut self.drill {
+                Drill::Listing(listing) if listing.take(job.side, entries, tallies) => self.list_complete(),
+                _ => Vec::new(),
+            },
+            (Piece::Rows(rows), _) => match &mut self.drill {
+                Drill::Naming { naming, .. } if naming.take(job.side, rows) => self.describe(),
+                _ => Vec::new(),
+            },
+            (Piece::Evaluated(values), _) => self.answers(job.side, values),
+            _ => self.fail(Reason::ServerError, "a job brought back something else than it was sent for"),
+        }
+    }
+
+    fn ask_deltas(&mut self) -> Vec<Job> {
+        if !self.figures.complete() {
+            return Vec::new();
+        }
+        let questions = self.figures.delta_questions();
+        self.figures.deltas = vec![None; self.figures.asked.len()];
+        if questions.is_empty() {
+            self.deltas_known = true;
+            return Vec::new();
+        }
+        let (at, expressions): (Vec<_>, Vec<_>) = questions.into_iter().unzip();
+        self.deltas_asked = Some(at);
+        vec![self.job(Side::Subscriber, Work::Evaluate(expressions))]
+    }
+
+    /// Deltas are computed by the subscriber and equality by the publisher, which tells the answers apart.
+    fn answers(&mut self, side: Side, values: Vec<Option<String>>) -> Vec<Job> {
+        if side == Side::Subscriber {
+            for (at, value) in self.deltas_asked.take().unwrap_or_default().into_iter().zip(values) {
+                if let Some(delta) = self.figures.deltas.get_mut(at) {
+                    *delta = value;
+                }
+            }
+            self.deltas_known = true;
+            return Vec::new();
+        }
+        match std::mem::replace(&mut self.drill, Drill::Idle) {
+            Drill::Asking { unit, naming, waiting } => self.named(unit, naming, waiting, &values),
+            other => {
+                self.drill = other;
+                Vec::new()
+            }
+        }
+    }
+
+    fn take_tallies(&mut self, side: Side, tallies: &[(u32, Tally)], slice: &plan::Slice) -> Vec<Job> {
+        for (at, tally) in tallies {
+            match self.chunks.get_mut(*at as usize) {
+                Some(chunk) => chunk.tallies.get_mut(side).merge(tally),
+                None => return self.fail(Reason::ServerError, "a row filed under a chunk that there is not"),
+            }
+        }
+        let open = self.open_slices.get_mut(side);
+        *open = open.saturating_sub(1);
+        let complete = *open == 0;
+        match slice {
+            plan::Slice::Chunks { first, last } => {
+                for chunk in self.chunks.iter_mut().take(*last as usize + 1).skip(*first as usize) {
+                    *chunk.read.get_mut(side) = true;
+                }
+            }
+            _ if complete => self.chunks.iter_mut().for_each(|chunk| *chunk.read.get_mut(side) = true),
+            _ => {}
+        }
+        self.compare_chunks()
+    }
+
+    /// Settles chunks whose tallies agree, and puts the others on the list of what is drilled into.
+    fn compare_chunks(&mut self) -> Vec<Job> {
+        for (at, chunk) in (0..).zip(&mut self.chunks) {
+            let ready = chunk.read.publisher && chunk.read.subscriber && chunk.settled.is_none();
+            if ready && chunk.tallies.agree() {
+                chunk.settled = Some(self.sync_point);
+            } else if ready && !self.divergent.iter().any(|&(known, _)| known == at) && !drilled(&self.drill, at) {
+                self.divergent.push((at, chunk.tallies.publisher.rows.max(chunk.tallies.subscriber.rows)));
+            }
+        }
+        self.drill_on(None)
+    }
+
+    /// Starts the next unit if none is in hand.
+    fn drill_on(&mut self, part: Option<(u32, u64, u64)>) -> Vec<Job> {
+        if !matches!(self.drill, Drill::Idle) {
+            return Vec::new();
+        }
+        let Some(plan) = &self.plan else { return Vec::new() };
+        // A heap scan is complete only with its last slice; the chunks of a key-range scan are complete one by one.
+        if plan.scan == ScanKind::Heap && (self.open_slices.publisher > 0 || self.open_slices.subscriber > 0) {
+            return Vec::new();
+        }
+        let relations = &self.table.pair.relations;
+        let by_key = matches!(*self.chunking, Chunking::Ranges(_))
+            && self.chunking.count() > 1
+            && relations.publisher.key_index
+            && relations.subscriber.key_index;
+        let Some(unit) = next_unit(&self.chunking, &mut self.divergent, part, by_key) else { return Vec::new() };
+        let unit = Arc::new(unit);
+        let slices = plan.slices.as_ref().map(|slices| unit_slices(&unit, by_key, slices));
+        if unit.part == 0 {
+            self.found_in_unit = Found::default();
+        }
+        self.drill = Drill::Listing(Listing::new(Arc::clone(&unit), slices.as_ref().map(Vec::len)));
+        let list = |side| {
+            let work = |slice: &plan::Slice| Work::Digests(Arc::clone(&unit), slice.clone());
+            slices.get(side).iter().map(|slice| self.job(side, work(slice))).collect::<Vec<_>>()
+        };
+        let (publisher, subscriber) = (list(Side::Publisher), list(Side::Subscriber));
+        publisher.into_iter().chain(subscriber).collect()
+    }
+
+    fn list_complete(&mut self) -> Vec<Job> {
+        let Drill::Listing(listing) = std::mem::replace(&mut self.drill, Drill::Idle) else { return Vec::new() };
+        let unit = Arc::clone(&listing.unit);
+        let same = unit.chunks.iter().all(|&chunk| {
+            let tallies = self.chunks.get(chunk as usize).map(|chunk| chunk.tallies).unwrap_or_default();
+            Side::BOTH.iter().all(|&side| listing.same_rows(chunk, side, tallies.get(side)))
+        });
+        if !same {
+            let message = "reading divergent chunks again in the same snapshot brought other rows than before: \
+                           check the index of the key with amcheck";
+            return self.fail(Reason::RereadDiffers, message);
+        }
+        let listed = self.found.samples.len() + self.found_in_unit.samples.len();
+        let wanted = self.settings.samples.saturating_sub(listed);
+        let mut waiting = Vec::new();
+        let found = &mut self.found_in_unit;
+        listing.join(|difference| {
+            match difference.kind {
+                DifferenceKind::Missing => found.missing += 1,
+                DifferenceKind::Extra => found.extra += 1,
+                DifferenceKind::Changed => found.changed += 1,
+            }
+            found.duplicated += u64::from(difference.duplicated);
+            if waiting.len() < wanted {
+                waiting.push(difference);
+            }
+        });
+        self.name_next(unit, waiting)
+    }
+
+    /// Reads the rows of the next batch of differences, or ends the unit.
+    fn name_next(&mut self, unit: Arc<DrillUnit>, mut waiting: Vec<Difference>) -> Vec<Job> {
+        if waiting.is_empty() {
+            return self.unit_complete(&unit);
+        }
+        let rest = waiting.split_off(waiting.len().min(batch_size(&self.table)));
+        let mut naming = Naming::new(waiting);
+        let mut jobs = Vec::new();
+        let mut complete = false;
+        for side in Side::BOTH {
+            let positions = naming.positions(side);
+            if positions.is_empty() {
+                complete = naming.take(side, Vec::new());
+            } else {
+                jobs.push(self.job(side, Work::Rows(positions)));
+            }
+        }
+        self.drill = Drill::Naming { unit, naming, waiting: rest };
+        if complete { self.describe() } else { jobs }
+    }
+
+    fn describe(&mut self) -> Vec<Job> {
+        let Drill::Naming { unit, mut naming, waiting } = std::mem::replace(&mut self.drill, Drill::Idle) else {
+            return Vec::new();
+        };
+        let Some(questions) = naming.describe(&self.table, self.settings.show_values) else {
+            return self.fail(Reason::RereadDiffers, "a differing row was not there any more when it was read again");
+        };
+        if questions.is_empty() {
+            return self.named(unit, naming, waiting, &[]);
+        }
+        self.drill = Drill::Asking { unit, naming, waiting };
+        vec![self.job(Side::Publisher, Work::Evaluate(questions))]
+    }
+
+    fn named(
+        &mut self,
+        unit: Arc<DrillUnit>,
+        naming: Naming,
+        waiting: Vec<Difference>,
+        answers: &[Option<String>],
+    ) -> Vec<Job> {
+        self.found_in_unit.samples.append(&mut naming.finish(answers));
+        self.name_next(unit, waiting)
+    }
+
+    fn unit_complete(&mut self, unit: &DrillUnit) -> Vec<Job> {
+        self.drill = Drill::Idle;
+        if unit.part + 1 < unit.parts {
+            let next = unit.chunks.first().map(|&chunk| (chunk, unit.part + 1, unit.parts));
+            return self.drill_on(next);
+        }
+        let mut found = std::mem::take(&mut self.found_in_unit);
+        if found.rows() == 0 {
+            return self.fail(Reason::RereadDiffers, "chunks differ as a whole but not in any row: a defect of triplecheck");
+        }
+        self.found.missing += found.missing;
+        self.found.extra += found.extra;
+        self.found.changed += found.changed;
+        self.found.duplicated += found.duplicated;
+        self.found.samples.append(&mut found.samples);
+        for &chunk in &unit.chunks {
+            if let Some(chunk) = self.chunks.get_mut(chunk as usize) {
+                chunk.settled = Some(self.sync_point);
+            }
+        }
+        self.drill_on(None)
+    }
+
+    /// Decides what becomes of a job that failed.
+    pub fn failed(&mut self, mut job: Job, error: &Error) -> After {
+        if job.generation != self.generation {
+            return After::Dropped;
+        }
+        let name = &self.table.pair.name;
+        let text = format!("{} of {name} on the {}: {error}", job.work.what(), job.side);
+        match error.kind() {
+            ErrorKind::Cancelled if job.gave_way < GIVE_WAYS_MAX => {
+                job.gave_way += 1;
+                return After::Retry(Box::new(job));
+            }
+            ErrorKind::Cancelled => drop(self.fail(
+                Reason::KeptBlocking,
+                format!("{text} {GIVE_WAYS_MAX} times: other sessions kept waiting for it"),
+            )),
+            ErrorKind::Lost | ErrorKind::TimedOut | ErrorKind::Connect if job.failures < FAILURES_MAX => {
+                job.failures += 1;
+                return After::Retry(Box::new(job));
+            }
+            ErrorKind::TimedOut => drop(self.fail(Reason::KeptBlocking, text)),
+            ErrorKind::Lost | ErrorKind::Connect => drop(self.fail(Reason::ConnectionLost, text)),
+            ErrorKind::Changed => self.next_attempt(Reason::ChangedMeanwhile, text),
+            ErrorKind::Permission => drop(self.fail(Reason::PermissionDenied, text)),
+            ErrorKind::Unsupported => drop(self.fail(Reason::Unsupported, text)),
+            ErrorKind::OutsideChunk => drop(self.fail(Reason::RowOutsideChunk, text)),
+            _ => drop(self.fail(Reason::ServerError, text)),
+        }
+        After::Dropped
+    }
+
+    /// Begins the whole table anew at the next sync point, or gives up.
+    fn next_attempt(&mut self, reason: Reason, message: String) {
+        self.attempts += 1;
+        if self.attempts >= ATTEMPTS_MAX {
+            self.fail(reason, message);
+            return;
+        }
+        self.generation += 1;
+        self.waits_for_next = true;
+        self.plan = None;
+        self.chunks.clear();
+        self.forget_differences();
+    }
+
+    /// The sync point closes: what is settled stays, the rest goes on at the next one.
+    pub fn close(&mut self) {
+        if self.is_settled() || self.waits_for_next {
+            return;
+        }
+        self.generation += 1;
+        self.waits_for_next = true;
+        let settled_here = self.chunks.iter().any(|chunk| chunk.settled == Some(self.sync_point));
+        let kept = self.plan.as_ref().is_some_and(|plan| plan.scan == ScanKind::KeyRange) && settled_here;
+        if kept {
+            // Positions mean nothing in another snapshot: the unit in hand is begun anew with its chunks.
+            self.divergent.clear();
+            self.drill = Drill::Idle;
+            return;
+        }
+        self.unfinished = true;
+        self.next_attempt(Reason::SnapshotAge, age_message(&self.table));
+    }
+
+    /// Ends the table for a reason that lies outside of it.
+    pub fn give_up(&mut self, reason: Reason, message: &str) {
+        if !self.is_settled() {
+            self.fail(reason, message);
+        }
+    }
+
+    /// Takes over what the catalog says now, before the table is begun anew.
+    pub fn renew(&mut self, table: Arc<TableContext>) {
+        self.table = table;
+    }
+
+    /// Whether it was begun and waits for the next sync point.
+    #[must_use]
+    pub fn waits_for_next(&self) -> bool {
+        self.waits_for_next
+    }
+
+    /// Whether rows of divergent chunks are held in memory or about to be.
+    #[must_use]
+    pub fn is_drilling(&self) -> bool {
+        !matches!(self.drill, Drill::Idle)
+    }
+
+    /// Whether everything that was asked for is known, or never will be.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        if self.failure.is_some() {
+            return true;
+        }
+        let rows = !self.table.checks.rows || (self.plan.is_some() && self.chunks.iter().all(|chunk| chunk.settled.is_some()));
+        let figures = self.generation > 0 && (self.figures.complete() && self.deltas_known || self.needs_no_figures());
+        rows && figures
+    }
+
+    fn needs_no_figures(&self) -> bool {
+        let checks = &self.table.checks;
+        !(checks.count || checks.max || checks.sum || checks.rows) && self.table.sequence_columns.is_empty()
+    }
+
+    /// The maxima of a column that a sequence feeds, as far as they were read.
+    #[must_use]
+    pub fn sequence_column(&self, column: &str) -> Sides<Option<Option<String>>> {
+        if self.is_settled() && self.failure.is_none() { self.figures.sequence_column(column) } else { Sides::default() }
+    }
+}
+
+fn drilled(drill: &Drill, chunk: u32) -> bool {
+    match drill {
+        Drill::Idle => false,
+        Drill::Listing(listing) => listing.unit.chunks.contains(&chunk),
+        Drill::Naming { unit, .. } | Drill::Asking { unit, .. } => unit.chunks.contains(&chunk),
+    }
+}
+
+fn age_message(table: &TableContext) -> String {
+    format!(
+        "{} could not be read within the age limit of a snapshot: raise --snapshot-age-max or --jobs, or lower --chunk-rows",
+        table.pair.name
+    )
+}

@@ -1,0 +1,185 @@
+//! From the state of a table to its outcome.
+
+use crate::compare::case::{Case, Found};
+use crate::compare::{Checks, ChunkRecord, ColumnCheck, RowCounts, RowsCheck, TableOutcome, agree, causes};
+use crate::plan::Chunking;
+use crate::row::Tally;
+use crate::side::{Side, Sides};
+use crate::verdict::{Reason, Verdict};
+
+impl Case {
+    /// Rows read so far on both sides.
+    fn rows_read(&self) -> Sides<u64> {
+        Sides::from_fn(|side| self.chunks.iter().map(|chunk| chunk.tallies.get(side).rows).sum())
+    }
+
+    fn rows_check(&self) -> Option<RowsCheck> {
+        if !self.table.checks.rows {
+            return None;
+        }
+        let complete = self.plan.is_some() && self.chunks.iter().all(|chunk| chunk.settled.is_some());
+        let Found { missing, extra, changed, .. } = self.found;
+        let different = self.found.rows() > 0;
+        let tallies = |side: Side| -> Option<Vec<Tally>> {
+            complete.then(|| self.chunks.iter().map(|chunk| *chunk.tallies.get(side)).collect())
+        };
+        let agreed = agree(tallies(Side::Publisher).as_ref(), tallies(Side::Subscriber).as_ref());
+        let verdict = if different { Verdict::Different } else { agreed };
+        let divergent: Vec<u32> = (0..)
+            .zip(&self.chunks)
+            .filter(|(_, chunk)| chunk.read.publisher && chunk.read.subscriber && !chunk.tallies.agree())
+            .map(|(at, _)| at)
+            .collect();
+        let key_names: Vec<&str> = self.table.shape.column_names().into_iter().take(self.table.shape.key_len()).collect();
+        let mut divergent_ranges = Vec::new();
+        let mut rest = divergent.as_slice();
+        while let Some(&first) = rest.first() {
+            let ranges = matches!(*self.chunking, Chunking::Ranges(_));
+            let run = (0..).zip(rest).take_while(|&(i, &at)| at == first + i && (ranges || i == 0)).count().max(1);
+            let last = rest.get(run - 1).copied().unwrap_or(first);
+            divergent_ranges.push(self.chunking.range(first, last, &key_names));
+            rest = rest.get(run..).unwrap_or_default();
+        }
+        Some(RowsCheck {
+            verdict,
+            chunks: self.chunks.len() as u64,
+            divergent_chunks: divergent.len() as u64,
+            missing,
+            extra,
+            changed,
+            divergent_ranges,
+            samples: self.found.samples.clone(),
+        })
+    }
+
+    /// The outcome of the table, and the ledger of its chunks.
+    #[must_use]
+    pub fn finish(self) -> (TableOutcome, Vec<ChunkRecord>) {
+        let checks = Checks {
+            count: self.table.checks.count.then(|| self.figures.count_check()),
+            max: self.table.checks.max.then(|| self.figures.max_checks()),
+            sum: self.table.checks.sum.then(|| self.figures.sum_checks()),
+            rows: self.rows_check(),
+        };
+        let (verdict, why) = self.judge(&checks);
+        let counts = self.figures.counts();
+        let read = self.rows_read();
+        let was_read = self.table.checks.rows && !self.chunks.is_empty();
+        let rows = match (was_read, counts.publisher, counts.subscriber) {
+            (true, ..) => Some(RowCounts { publisher: read.publisher, subscriber: read.subscriber }),
+            (false, Some(publisher), Some(subscriber)) => Some(RowCounts { publisher, subscriber }),
+            _ => None,
+        };
+        let evidence = causes::Evidence {
+            table: &self.table,
+            rows,
+            found: &self.found,
+        };
+        let outcome = TableOutcome {
+            schema: self.table.pair.name.schema.clone(),
+            name: self.table.pair.name.name.clone(),
+            verdict,
+            reason: why.as_ref().map(|(reason, _)| *reason),
+            message: why.map(|(_, message)| message),
+            sync_points: self.sync_points.iter().copied().collect(),
+            rows,
+            causes: if checks.rows.is_some() { causes::likely(&evidence) } else { Vec::new() },
+            checks,
+            scan: self.plan.as_ref().map(|plan| plan.scan.name().to_owned()),
+        };
+        let records = self.ledger();
+        (outcome, records)
+    }
+
+    fn ledger(&self) -> Vec<ChunkRecord> {
+        let key_names: Vec<&str> = self.table.shape.column_names().into_iter().take(self.table.shape.key_len()).collect();
+        let settled = (0..).zip(&self.chunks).filter_map(|(at, chunk)| chunk.settled.map(|point| (at, chunk, point)));
+        settled
+            .map(|(at, chunk, sync_point)| ChunkRecord {
+                schema: self.table.pair.name.schema.clone(),
+                table: self.table.pair.name.name.clone(),
+                chunk: u64::from(at),
+                range: self.chunking.range(at, at, &key_names),
+                sync_point,
+                verdict: agree(Some(&chunk.tallies.publisher), Some(&chunk.tallies.subscriber)),
+                publisher_rows: chunk.tallies.publisher.rows,
+                subscriber_rows: chunk.tallies.subscriber.rows,
+                publisher_digest: chunk.tallies.publisher.digest_hex(),
+                subscriber_digest: chunk.tallies.subscriber.digest_hex(),
+            })
+            .collect()
+    }
+
+    /// The verdict of the table from its checks, and what they say of each other.
+    fn judge(&self, checks: &Checks) -> (Verdict, Option<(Reason, String)>) {
+        let unproven = |reason, message: String| (Verdict::Unproven, Some((reason, message)));
+        let name = &self.table.pair.name;
+        if let Some(contradiction) = self.contradiction(checks) {
+            return unproven(contradiction.0, contradiction.1);
+        }
+        let figures = checks.count.iter().map(|check| check.verdict);
+        let columns = checks.max.iter().chain(&checks.sum).flatten().map(|check| check.verdict);
+        let rows = checks.rows.iter().map(|check| check.verdict);
+        let verdict = Verdict::worst_of(figures.chain(columns).chain(rows));
+        if verdict == Verdict::Different {
+            return match &self.table.pair.not_implied {
+                Some(why) => unproven(Reason::EqualityNotImplied, format!("the two sides of {name} differ, but {why}")),
+                None => (verdict, None),
+            };
+        }
+        if let Some((reason, message)) = &self.failure {
+            return unproven(*reason, message.clone());
+        }
+        if let Some(reservation) = self.table.pair.reservations.first() {
+            return unproven(reservation.reason, reservation.message.clone());
+        }
+        if let Some((_, message)) = self.table.shape.uncomparable().first() {
+            return unproven(Reason::ColumnNotComparable, message.clone());
+        }
+        if checks.rows.is_none() {
+            return unproven(Reason::RowsNotChecked, format!("the rows of {name} were not compared (--checks)"));
+        }
+        if verdict == Verdict::Unproven {
+            return unproven(Reason::NotRead, format!("{name} was not read on both sides"));
+        }
+        (verdict, None)
+    }
+
+    /// Checks that cannot all be right.
+    fn contradiction(&self, checks: &Checks) -> Option<(Reason, String)> {
+        let name = &self.table.pair.name;
+        let rows = checks.rows.as_ref()?;
+        if self.failure.is_some() || !self.is_settled() {
+            return None;
+        }
+        let read = self.rows_read();
+        let counts = self.figures.counts();
+        for side in Side::BOTH {
+            let (read, counted) = (*read.get(side), (*counts.get(side))?);
+            if read != counted {
+                let spread = if self.sync_points.len() > 1 { " (at several sync points)" } else { "" };
+                return Some((
+                    Reason::RowsMiscounted,
+                    format!("{read} rows of {name} were read{spread} on the {side}, but it counts {counted}: check it with amcheck"),
+                ));
+            }
+        }
+        let balance = i128::from(rows.missing) - i128::from(rows.extra);
+        if i128::from(read.publisher) - i128::from(read.subscriber) != balance {
+            return Some((
+                Reason::ChecksDisagree,
+                format!("the differing rows of {name} do not explain its counts: a defect of triplecheck, or corruption"),
+            ));
+        }
+        let differs = |check: &ColumnCheck| check.verdict == Verdict::Different;
+        let column = checks.max.iter().chain(&checks.sum).flatten().find(|check| differs(check));
+        let equal = self.found.rows() == 0 && rows.verdict != Verdict::Unproven;
+        column.filter(|_| equal && self.table.shape.uncomparable().is_empty()).map(|check| {
+            let column = &check.column;
+            (
+                Reason::ChecksDisagree,
+                format!("all rows of {name} are equal, but the servers' own figures of column {column} are not: a defect of triplecheck, or corruption"),
+            )
+        })
+    }
+}

@@ -1,0 +1,45 @@
+//! What the pieces mean: the state machine of a table, from "nothing was read" to its outcome. No I/O, no async.
+//!
+//! Pieces go in, jobs or an outcome come out. [`agree`] is the only function of the crate that answers
+//! [`Verdict::Match`]; everything starts as [`Verdict::Unproven`] and only an agreement of two values that were both
+//! really read changes that.
+
+mod case;
+mod causes;
+mod drill;
+mod figures;
+mod judge;
+mod outcome;
+mod representation;
+mod sample;
+
+pub use case::{After, Case, Settings};
+pub use drill::{Difference, join};
+pub use outcome::*;
+
+use crate::verdict::Verdict;
+
+/// Whether both sides hold the same. What was not read on either side is no agreement.
+///
+/// This is the one place where a match comes from; a test holds the crate to it.
+#[must_use]
+pub fn agree<T: PartialEq + ?Sized>(publisher: Option<&T>, subscriber: Option<&T>) -> Verdict {
+    match (publisher, subscriber) {
+        (Some(publisher), Some(subscriber)) if publisher == subscriber => Verdict::Match,
+        (Some(_), Some(_)) => Verdict::Different,
+        _ => Verdict::Unproven,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_read_is_no_agreement() {
+        assert_eq!(agree::<u8>(None, None), Verdict::Unproven);
+        assert_eq!(agree(Some(&1), None), Verdict::Unproven);
+        assert_eq!(agree(Some(&1), Some(&2)), Verdict::Different);
+        assert_eq!(agree(Some(&1), Some(&1)), Verdict::Match);
+    }
+}

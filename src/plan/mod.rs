@@ -1,0 +1,140 @@
+//! How the work is cut: into chunks, which are what is compared, reported and drilled into, and into slices, which are
+//! how one side is read. Pure: the only thing read from a server is a sample of keys, by a job of `scan`.
+//!
+//! The chunks of a table tile its whole key space: ranges are half-open and open at both ends, buckets take the key's
+//! hash modulo their number. So every row, also one that should not be there, belongs to exactly one chunk.
+
+mod chunks;
+mod range;
+mod slices;
+mod statement;
+
+pub use chunks::{Bound, Chunking, SampleSpec, cut_ranges, sample_spec};
+pub use range::{ChunkRange, KeyText};
+pub use slices::{Slice, slices};
+pub use statement::{Reading, heap_check, sample_statement, select_list, statement};
+
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use crate::catalog::TablePair;
+use crate::row::Shape;
+use crate::side::{Side, Sides};
+
+/// Target rows in a chunk where nobody asked for a number: small enough to be read again in a blink, large enough that
+/// a table of millions has few.
+const CHUNK_ROWS: u64 = 65_536;
+/// Target bytes in a chunk: rows of many kilobytes make smaller chunks.
+const CHUNK_BYTES: u64 = 64 << 20;
+/// Chunks of a table at most; they are kept in memory (a bound, two tallies) until the end of the run.
+const CHUNKS_MAX: u64 = 4096;
+/// What a side is expected to deliver in a second at least, in bytes on disk, where no measurement is at hand yet: a slow
+/// network disk. Only decides whether a heap scan could outlast the snapshots.
+const SLOW_BYTES_PER_SECOND: u64 = 40 << 20;
+
+/// How a table is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScanKind {
+    /// In physical order; rows are filed under their chunk by their key.
+    Heap,
+    /// Chunk by chunk through the index of the key.
+    KeyRange,
+}
+
+impl ScanKind {
+    /// For reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Heap => "heap scan",
+            Self::KeyRange => "key-range scan",
+        }
+    }
+}
+
+/// What bounds the cutting.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Target rows in a chunk, if the user asked for a number.
+    pub chunk_rows: Option<NonZeroU64>,
+    /// How long snapshots are held.
+    pub snapshot_age_max: Duration,
+    /// Scan sessions per side.
+    pub jobs: usize,
+}
+
+/// How one table is cut and read.
+#[derive(Debug, Clone)]
+pub struct TablePlan {
+    /// How it is read.
+    pub scan: ScanKind,
+    /// Into what it is cut.
+    pub chunking: Chunking,
+    /// In which pieces each side is read.
+    pub slices: Sides<Vec<Slice>>,
+    /// Why it is read like this, for people.
+    pub why: String,
+}
+
+/// Which scan a table gets, and why.
+///
+/// `unfinished` says that a heap scan of it was cut off by the age limit before.
+#[must_use]
+pub fn choose_scan(pair: &TablePair, shape: &Shape, limits: &Limits, unfinished: bool) -> (ScanKind, String) {
+    let bytes = pair.relations.publisher.bytes.max(pair.relations.subscriber.bytes);
+    let seconds = bytes / SLOW_BYTES_PER_SECOND;
+    let too_long = unfinished || seconds > limits.snapshot_age_max.as_secs() / 2;
+    if !too_long {
+        return (ScanKind::Heap, "read in physical order: no sort, no index, sequential".to_owned());
+    }
+    let indexed = pair.relations.publisher.key_index && pair.relations.subscriber.key_index;
+    if shape.is_ordered() && indexed {
+        (ScanKind::KeyRange, "a heap scan could outlast the snapshots, and the key has an index on both sides".to_owned())
+    } else {
+        let why = if shape.is_ordered() {
+            "read in physical order although that may outlast the snapshots: a side has no index on the key"
+        } else {
+            "read in physical order although that may outlast the snapshots: the two sides do not provably share a key order"
+        };
+        (ScanKind::Heap, why.to_owned())
+    }
+}
+
+/// Target rows of the table's chunks.
+#[must_use]
+pub fn chunk_rows(pair: &TablePair, limits: &Limits) -> u64 {
+    let rows = estimated_rows(pair);
+    let wanted = limits.chunk_rows.map_or_else(
+        || {
+            let row_bytes = (pair.relations.publisher.bytes / rows.max(1)).max(1);
+            CHUNK_ROWS.min((CHUNK_BYTES / row_bytes).max(1))
+        },
+        NonZeroU64::get,
+    );
+    wanted.max(rows.div_ceil(CHUNKS_MAX))
+}
+
+/// The larger side's estimate.
+#[must_use]
+pub fn estimated_rows(pair: &TablePair) -> u64 {
+    pair.relations.publisher.rows_estimate.max(pair.relations.subscriber.rows_estimate)
+}
+
+/// Cuts a table whose chunks are known.
+#[must_use]
+pub fn plan(
+    pair: &TablePair,
+    shape: &Shape,
+    chunking: Chunking,
+    versions: Sides<u32>,
+    limits: &Limits,
+    unfinished: bool,
+) -> TablePlan {
+    let (scan, why) = choose_scan(pair, shape, limits, unfinished);
+    // Through the index, a single chunk would be one long statement without any gain.
+    let scan = if chunking.count() > 1 { scan } else { ScanKind::Heap };
+    let slices = Sides::from_fn(|side: Side| {
+        slices(pair.relations.get(side), scan, chunking.count(), *versions.get(side), limits.jobs)
+    });
+    TablePlan { scan, chunking, slices, why }
+}

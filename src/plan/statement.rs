@@ -1,0 +1,167 @@
+//! The statements that read user tables.
+
+use crate::catalog::{Relation, TablePair};
+use crate::plan::{Bound, Chunking, SampleSpec, Slice};
+use crate::row::Shape;
+use crate::side::Side;
+use crate::sql;
+
+/// What is read of each row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reading {
+    /// The row image.
+    Image,
+    /// The row image, then the heap it lies in and its position there.
+    ImageAndPosition,
+    /// As before, then one array with the text of every column of the image, cut to this many characters; long values end in `…`.
+    ImagePositionAndTexts(usize),
+}
+
+/// The select list of a reading.
+#[must_use]
+pub fn select_list(shape: &Shape, side: Side, reading: &Reading) -> String {
+    let mut list = shape.select_list(side);
+    if *reading != Reading::Image {
+        list.push("tableoid".to_owned());
+        list.push("ctid".to_owned());
+    }
+    if let Reading::ImagePositionAndTexts(characters) = reading {
+        let texts: Vec<_> = shape
+            .column_names()
+            .iter()
+            .map(|name| {
+                let text = sql::output_text(&sql::identifier(name));
+                format!(
+                    "(SELECT CASE WHEN pg_catalog.length(v) > {characters} THEN pg_catalog.left(v, {characters}) || '…' ELSE v END \
+                     FROM (SELECT {text}) AS x(v))"
+                )
+            })
+            .collect();
+        list.push(format!("ARRAY[{}]::pg_catalog.text[]", texts.join(", ")));
+    }
+    list.join(", ")
+}
+
+/// The conditions of a statement, joined; empty where there are none.
+fn where_clause(conditions: &[String]) -> String {
+    if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) }
+}
+
+fn filter(relation: &Relation) -> Option<String> {
+    relation.filter.as_ref().map(|filter| format!("({filter})"))
+}
+
+/// The relation in a FROM clause. Inheritance children are tables of their own; partitions are parts of their root.
+fn from(relation: &Relation) -> String {
+    if relation.partitioned { relation.name.to_sql() } else { format!("ONLY {}", relation.name.to_sql()) }
+}
+
+/// The key columns as SQL, in key order.
+#[must_use]
+pub fn key_columns_sql(pair: &TablePair, shape: &Shape) -> Vec<String> {
+    let _ = pair;
+    shape.column_names().iter().take(shape.key_len()).map(|name| sql::identifier(name)).collect()
+}
+
+/// `(a, b) >= ('1'::int8, 'x'::text)`, spelled so that the default btree order of built-in types is meant and an index on
+/// the key serves it (PostgreSQL manual, "Row Constructor Comparison").
+fn row_comparison(pair: &TablePair, shape: &Shape, side: Side, operator: &str, bound: &Bound) -> String {
+    let columns = key_columns_sql(pair, shape);
+    let values: Vec<_> = bound
+        .text
+        .iter()
+        .zip(shape.key_types(side))
+        .map(|(text, type_name)| format!("{}::{}", sql::literal(text), type_name.to_sql()))
+        .collect();
+    format!("({}) OPERATOR(pg_catalog.{operator}) ({})", columns.join(", "), values.join(", "))
+}
+
+/// The statement that reads a slice of one side.
+#[must_use]
+pub fn statement(
+    pair: &TablePair,
+    shape: &Shape,
+    side: Side,
+    chunking: &Chunking,
+    slice: &Slice,
+    reading: &Reading,
+) -> String {
+    let relation = pair.relations.get(side);
+    let mut conditions = Vec::new();
+    let mut source = from(relation);
+    match slice {
+        Slice::Blocks { heap, from, to } => {
+            if let Some(facts) = relation.heaps.get(*heap) {
+                source = format!("ONLY {}", facts.name.to_sql());
+            }
+            conditions.extend(from.map(|block| format!("ctid OPERATOR(pg_catalog.>=) '({block},0)'::pg_catalog.tid")));
+            conditions.extend(to.map(|block| format!("ctid OPERATOR(pg_catalog.<) '({block},0)'::pg_catalog.tid")));
+        }
+        Slice::Whole => {}
+        Slice::Chunks { first, last } => {
+            let (lower, upper) = (chunking.ends(*first).0, chunking.ends(*last).1);
+            conditions.extend(lower.map(|bound| row_comparison(pair, shape, side, ">=", bound)));
+            conditions.extend(upper.map(|bound| row_comparison(pair, shape, side, "<", bound)));
+        }
+    }
+    conditions.extend(filter(relation));
+    let list = select_list(shape, side, reading);
+    format!("COPY (SELECT {list} FROM {source}{}) TO STDOUT (FORMAT binary)", where_clause(&conditions))
+}
+
+/// The statement that samples keys of the publisher: the key columns, then their texts.
+#[must_use]
+pub fn sample_statement(pair: &TablePair, shape: &Shape, spec: &SampleSpec) -> String {
+    let relation = &pair.relations.publisher;
+    let mut list: Vec<_> = shape.select_list(Side::Publisher).into_iter().take(shape.key_len()).collect();
+    list.extend(key_columns_sql(pair, shape).iter().map(|column| sql::output_text(column)));
+    let mut conditions: Vec<_> = filter(relation).into_iter().collect();
+    if spec.row_share < 1.0 {
+        conditions.push(format!("pg_catalog.random() OPERATOR(pg_catalog.<) {}", spec.row_share));
+    }
+    format!(
+        "COPY (SELECT {} FROM {} TABLESAMPLE SYSTEM ({}){}) TO STDOUT (FORMAT binary)",
+        list.join(", "),
+        from(relation),
+        spec.block_percent,
+        where_clause(&conditions)
+    )
+}
+
+/// Asks, inside a transaction that holds a lock on what it has read, whether that is still what the snapshot saw.
+///
+/// TRUNCATE and rewriting ALTER TABLE are not MVCC-safe (PostgreSQL manual, "Caveats"): an older snapshot finds the new,
+/// empty storage. `pg_class` read by the snapshot names the storage that the snapshot should see; `pg_relation_filenode()`
+/// reads the current catalog. The same goes for the leaves of a partition tree. One row, true if nothing changed.
+#[must_use]
+pub fn heap_check(relation: &Relation, slice: &Slice) -> String {
+    let heaps: Vec<_> = match slice {
+        Slice::Blocks { heap, .. } => relation.heaps.get(*heap).into_iter().collect(),
+        Slice::Whole | Slice::Chunks { .. } => relation.heaps.iter().collect(),
+    };
+    let oids: Vec<_> = heaps.iter().map(|heap| heap.oid.to_string()).collect();
+    let mut checks = vec![format!(
+        "(SELECT count(*) FROM pg_catalog.pg_class c WHERE c.oid IN ({}) \
+         AND c.relfilenode = pg_catalog.pg_relation_filenode(c.oid)) = {}",
+        if oids.is_empty() { "0".to_owned() } else { oids.join(", ") },
+        oids.len()
+    )];
+    if relation.partitioned {
+        let mut leaves: Vec<_> = relation.heaps.iter().map(|heap| heap.oid).collect();
+        leaves.sort_unstable();
+        let leaves: Vec<_> = leaves.iter().map(u32::to_string).collect();
+        let leaves = format!("'{{{}}}'::pg_catalog.oid[]", leaves.join(","));
+        let root = relation.oid;
+        checks.push(format!(
+            "COALESCE((SELECT pg_catalog.array_agg(t.relid::pg_catalog.oid ORDER BY t.relid::pg_catalog.oid) \
+             FROM pg_catalog.pg_partition_tree({root}::pg_catalog.regclass) t WHERE t.isleaf), '{{}}') = {leaves}"
+        ));
+        checks.push(format!(
+            "COALESCE((WITH RECURSIVE tree(oid) AS (SELECT {root}::pg_catalog.oid UNION ALL \
+             SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN tree ON i.inhparent = tree.oid) \
+             SELECT pg_catalog.array_agg(c.oid ORDER BY c.oid) FROM tree JOIN pg_catalog.pg_class c ON c.oid = tree.oid \
+             WHERE c.relkind <> 'p'), '{{}}') = {leaves}"
+        ));
+    }
+    format!("SELECT {}", checks.join(" AND "))
+}

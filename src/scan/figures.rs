@@ -1,0 +1,111 @@
+//! Count, maxima and sums, computed by the server: a way that shares nothing with the row digests but the snapshot.
+
+use crate::catalog::{ColumnPair, Relation};
+use crate::scan::TableContext;
+use crate::side::Side;
+use crate::sql;
+
+/// Expressions in one statement: PostgreSQL allows 1664 entries in a target list (`MaxTupleAttributeNumber`,
+/// access/htup_details.h).
+const EXPRESSIONS_PER_STATEMENT: usize = 1600;
+
+/// The figures of one side. Texts are the server's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Figures {
+    /// `count(*)`.
+    pub count: u64,
+    /// One for each expression of [`figure_statements`], in its order; NULL (no values) is `None`.
+    pub values: Vec<Option<String>>,
+}
+
+/// What is asked of a column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ColumnFigure {
+    /// `max()` of a date or timestamp column.
+    Max {
+        /// The column.
+        column: String,
+    },
+    /// `sum()` of a numeric column.
+    Sum {
+        /// The column.
+        column: String,
+        /// Whether it sums the shortest texts of floats, exactly and in any order, leaving out NaN and infinities.
+        shortest_text: bool,
+    },
+    /// `max()` of a column that a sequence feeds; not a check of its own.
+    SequenceColumn {
+        /// The column.
+        column: String,
+    },
+}
+
+fn max_type(column: &ColumnPair) -> bool {
+    let temporal = |name: Option<&str>| matches!(name, Some("date" | "timestamp" | "timestamptz"));
+    temporal(column.types.publisher.builtin()) && column.types.publisher.builtin() == column.types.subscriber.builtin()
+}
+
+/// The expression that sums a column exactly, whatever the number of rows, and whether it goes through texts.
+fn sum_expression(column: &ColumnPair, side: Side) -> Option<(String, bool)> {
+    let name = sql::identifier(&column.name);
+    let kind = |name: Option<&str>| match name {
+        Some("int2" | "int4" | "int8") => Some(0),
+        Some("numeric") => Some(1),
+        Some("float4" | "float8") => Some(2),
+        _ => None,
+    };
+    if kind(column.types.publisher.builtin()) != kind(column.types.subscriber.builtin()) {
+        return None;
+    }
+    match column.types.get(side).builtin()? {
+        // sum(int8) is numeric and cannot overflow; sum(int4) is int8.
+        "int2" | "int4" => Some((format!("sum({name}::pg_catalog.int8)"), false)),
+        "int8" | "numeric" => Some((format!("sum({name})"), false)),
+        // A sum of floats depends on the order of the rows, a sum of their shortest texts does not.
+        "float4" | "float8" => Some((
+            format!(
+                "sum(CASE WHEN {name}::pg_catalog.float8 IN ('NaN', 'Infinity', '-Infinity') THEN NULL \
+                 ELSE {name}::pg_catalog.text::pg_catalog.numeric END)"
+            ),
+            true,
+        )),
+        _ => None,
+    }
+}
+
+/// What is asked of a table, in order, and the statements that ask it of a side. The first value of the first statement
+/// is `count(*)`.
+#[must_use]
+pub fn figure_statements(table: &TableContext, side: Side) -> (Vec<ColumnFigure>, Vec<String>) {
+    let mut figures = Vec::new();
+    let mut expressions = Vec::new();
+    let columns = &table.pair.columns;
+    for column in columns.iter().filter(|column| table.checks.max && max_type(column)) {
+        figures.push(ColumnFigure::Max { column: column.name.clone() });
+        expressions.push(format!("max({})", sql::identifier(&column.name)));
+    }
+    for column in columns.iter().filter(|_| table.checks.sum) {
+        if let Some((expression, shortest_text)) = sum_expression(column, side) {
+            figures.push(ColumnFigure::Sum { column: column.name.clone(), shortest_text });
+            expressions.push(expression);
+        }
+    }
+    for column in &table.sequence_columns {
+        figures.push(ColumnFigure::SequenceColumn { column: column.clone() });
+        expressions.push(format!("max({})", sql::identifier(column)));
+    }
+    expressions.insert(0, "count(*)".to_owned());
+    let relation = table.pair.relations.get(side);
+    let source = source(relation);
+    let statements = expressions
+        .chunks(EXPRESSIONS_PER_STATEMENT)
+        .map(|expressions| format!("SELECT {} FROM {source}", expressions.join(", ")))
+        .collect();
+    (figures, statements)
+}
+
+fn source(relation: &Relation) -> String {
+    let only = if relation.partitioned { "" } else { "ONLY " };
+    let filter = relation.filter.as_ref().map(|filter| format!(" WHERE ({filter})")).unwrap_or_default();
+    format!("{only}{}{filter}", relation.name.to_sql())
+}

@@ -1,0 +1,40 @@
+//! Files rows under their chunk.
+
+use crate::error::Result;
+use crate::plan::Chunking;
+use crate::row::{KeyForm, Row, RowDigest, key_hash};
+
+/// Finds the chunk of each row from its key, or from its digest where there is no key.
+pub(crate) struct Filer<'a> {
+    key: Option<&'a KeyForm>,
+    chunking: &'a Chunking,
+    encoded: Vec<u8>,
+}
+
+impl<'a> Filer<'a> {
+    pub(crate) fn new(key: Option<&'a KeyForm>, chunking: &'a Chunking) -> Self {
+        Self { key, chunking, encoded: Vec::new() }
+    }
+
+    /// The chunk of a row. Leaves its key in normal form behind for [`Filer::key_hash`].
+    pub(crate) fn chunk(&mut self, row: &Row<'_>, digest: &RowDigest) -> Result<u32> {
+        self.encoded.clear();
+        match self.key {
+            // One chunk takes every row: the key need not be looked at.
+            _ if self.chunking.count() == 1 => return Ok(0),
+            Some(key) => key.encode(row, &mut self.encoded)?,
+            None => self.encoded.extend_from_slice(&digest.0),
+        }
+        Ok(self.chunking.chunk_of_key(&self.encoded))
+    }
+
+    /// 128 bits that identify the row's key.
+    pub(crate) fn key_hash(&mut self, row: &Row<'_>, digest: &RowDigest) -> Result<[u8; 16]> {
+        self.encoded.clear();
+        match self.key {
+            Some(key) => key.encode(row, &mut self.encoded)?,
+            None => self.encoded.extend_from_slice(&digest.0),
+        }
+        Ok(key_hash(&self.encoded))
+    }
+}

@@ -1,0 +1,119 @@
+//! Jobs and what they bring back.
+
+use std::sync::Arc;
+
+use crate::catalog::{TableIndex, TablePair};
+use crate::config::CheckSet;
+use crate::plan::{Bound, Chunking, SampleSpec, Slice};
+use crate::row::{Shape, Tally};
+use crate::scan::{Entry, Figures, Position, SampledRow};
+use crate::side::{Side, Sides};
+
+/// What all jobs of a table share.
+#[derive(Debug)]
+pub struct TableContext {
+    /// Its position in the catalog.
+    pub index: TableIndex,
+    /// The table on both sides.
+    pub pair: TablePair,
+    /// What is read of it.
+    pub shape: Shape,
+    /// The witnesses that were selected.
+    pub checks: CheckSet,
+    /// Server versions, as `server_version_num`.
+    pub versions: Sides<u32>,
+    /// Integer columns whose maximum is wanted besides, for the sequences that feed them.
+    pub sequence_columns: Vec<String>,
+}
+
+/// One piece of reading.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// The table.
+    pub table: Arc<TableContext>,
+    /// The side to read.
+    pub side: Side,
+    /// What to read.
+    pub work: Work,
+    /// The state of the table that asked for it: answers to an older one are thrown away.
+    pub generation: u32,
+    /// How often it was tried before and failed.
+    pub failures: u32,
+    /// How often it gave way to somebody.
+    pub gave_way: u32,
+}
+
+/// Kinds of work, in the order in which they are taken from the queue.
+#[derive(Debug, Clone)]
+pub enum Work {
+    /// Computes these SQL expressions, which touch no table.
+    Evaluate(Vec<String>),
+    /// Reads the rows at these positions.
+    Rows(Vec<Position>),
+    /// Reads a slice once more and lists the digests of the rows of some chunks.
+    Digests(Arc<DrillUnit>, Slice),
+    /// Samples keys of the publisher.
+    Sample(SampleSpec),
+    /// Count, maxima and sums, by the server.
+    Figures,
+    /// Reads a slice and files every row under its chunk.
+    Tally(Arc<Chunking>, Slice),
+}
+
+impl Work {
+    /// For messages: what is done with the table.
+    #[must_use]
+    pub fn what(&self) -> &'static str {
+        match self {
+            Self::Evaluate(_) => "computing figures",
+            Self::Rows(_) => "reading differing rows",
+            Self::Digests(..) => "reading divergent chunks",
+            Self::Sample(_) => "sampling keys",
+            Self::Figures => "counting and summing",
+            Self::Tally(..) => "reading rows",
+        }
+    }
+
+    /// Lower is taken first.
+    #[must_use]
+    pub fn rank(&self) -> u8 {
+        match self {
+            Self::Evaluate(_) => 0,
+            Self::Rows(_) => 1,
+            Self::Digests(..) => 2,
+            Self::Sample(_) => 3,
+            Self::Figures => 4,
+            Self::Tally(..) => 5,
+        }
+    }
+}
+
+/// Some divergent chunks that are drilled into together.
+#[derive(Debug)]
+pub struct DrillUnit {
+    /// How the table is divided.
+    pub chunking: Arc<Chunking>,
+    /// The chunks, ascending.
+    pub chunks: Vec<u32>,
+    /// Only keys whose hash falls into this part ...
+    pub part: u64,
+    /// ... of so many. One unless a chunk has more rows than fit into memory.
+    pub parts: u64,
+}
+
+/// What a job brings back.
+#[derive(Debug)]
+pub enum Piece {
+    /// One text for each expression; NULL is `None`.
+    Evaluated(Vec<Option<String>>),
+    /// The rows that were asked for, in any order.
+    Rows(Vec<SampledRow>),
+    /// The rows of the unit in the slice, and the tally of each of the unit's chunks.
+    Digests(Vec<Entry>, Vec<(u32, Tally)>),
+    /// Sampled keys, in any order.
+    Samples(Vec<Bound>),
+    /// Count, maxima and sums.
+    Figures(Figures),
+    /// The tally of each chunk that has rows in the slice.
+    Tallies(Vec<(u32, Tally)>),
+}

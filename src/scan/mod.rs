@@ -1,0 +1,15 @@
+//! All reading of user tables. One job reads one piece of one side in one session, in a transaction of its own that
+//! imports the side's snapshot and ends with the job, so that its locks are let go.
+
+mod entries;
+mod execute;
+mod figures;
+mod filer;
+mod job;
+mod rows;
+
+pub use entries::{Entry, Position};
+pub use execute::{Context, Done, execute};
+pub use figures::{ColumnFigure, Figures, figure_statements};
+pub use job::{DrillUnit, Job, Piece, TableContext, Work};
+pub use rows::SampledRow;
