@@ -18,8 +18,9 @@ const INITDB_ARGS: [&str; 7] = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "
 /// The locale of new clusters, and what to use where the system does not have it.
 const LOCALES: [&str; 2] = ["C.UTF-8", "C"];
 
-/// Settings of every server: those of a busy migration, minus durability.
-const SETTINGS: [(&str, &str); 15] = [
+/// Settings of every server: those of a busy migration, minus durability. A publisher of major 12 tells a subscriber that it is at the
+/// end only when asked, which subscribers do every status interval: 1 s, so that tests do not wait for the default of 10 s.
+const SETTINGS: [(&str, &str); 16] = [
     ("wal_level", "logical"),
     ("max_replication_slots", "60"),
     ("max_wal_senders", "60"),
@@ -32,6 +33,7 @@ const SETTINGS: [(&str, &str); 15] = [
     ("shared_buffers", "128MB"),
     ("max_wal_size", "2GB"),
     ("wal_retrieve_retry_interval", "500ms"),
+    ("wal_receiver_status_interval", "1s"),
     ("log_min_messages", "warning"),
     ("logging_collector", "off"),
     ("lc_messages", "C"),
