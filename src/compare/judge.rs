@@ -4,8 +4,21 @@ use crate::compare::case::{Case, Found};
 use crate::compare::{Checks, ChunkRecord, ColumnCheck, RowCounts, RowsCheck, TableOutcome, agree, causes};
 use crate::plan::Chunking;
 use crate::row::Tally;
+use crate::scan::SequenceColumn;
 use crate::side::{Side, Sides};
 use crate::verdict::{Reason, Verdict};
+
+/// A table that is settled.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    /// What reports say.
+    pub outcome: TableOutcome,
+    /// The ledger of its chunks.
+    pub chunks: Vec<ChunkRecord>,
+    /// The last value (largest, or smallest of a descending sequence) in each column that a sequence feeds: `None` where it
+    /// was not read, `Some(None)` where there are no values.
+    pub sequence_ends: Vec<(String, Sides<Option<Option<String>>>)>,
+}
 
 impl Case {
     /// Rows read so far on both sides.
@@ -54,7 +67,7 @@ impl Case {
 
     /// The outcome of the table, and the ledger of its chunks.
     #[must_use]
-    pub fn finish(self) -> (TableOutcome, Vec<ChunkRecord>) {
+    pub fn finish(&self) -> Finished {
         let checks = Checks {
             count: self.table.checks.count.then(|| self.figures.count_check()),
             max: self.table.checks.max.then(|| self.figures.max_checks()),
@@ -87,8 +100,9 @@ impl Case {
             checks,
             scan: self.plan.as_ref().map(|plan| plan.scan.name().to_owned()),
         };
-        let records = self.ledger();
-        (outcome, records)
+        let maxima = |column: &SequenceColumn| (column.name.clone(), self.sequence_column(&column.name));
+        let sequence_ends = self.table.sequence_columns.iter().map(maxima).collect();
+        Finished { outcome, chunks: self.ledger(), sequence_ends }
     }
 
     fn ledger(&self) -> Vec<ChunkRecord> {

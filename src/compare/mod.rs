@@ -15,6 +15,7 @@ mod sample;
 
 pub use case::{After, Case, Settings};
 pub use drill::{Difference, join};
+pub use judge::Finished;
 pub use outcome::*;
 
 use crate::verdict::Verdict;

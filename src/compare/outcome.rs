@@ -30,6 +30,21 @@ pub struct TableOutcome {
     pub scan: Option<String>,
 }
 
+impl TableOutcome {
+    /// One line for people who watch: what differs, or why it is unproven.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        match (self.verdict, &self.checks.rows, &self.message) {
+            (Verdict::Different, Some(rows), _) if rows.missing + rows.extra + rows.changed > 0 => {
+                format!("{} missing, {} extra, {} changed", rows.missing, rows.extra, rows.changed)
+            }
+            (Verdict::Different, ..) => "the servers' figures differ".to_owned(),
+            (_, _, Some(message)) => message.clone(),
+            (..) => self.rows.map(|rows| format!("{} rows", rows.publisher)).unwrap_or_default(),
+        }
+    }
+}
+
 /// Rows on each side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowCounts {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::catalog::Finding;
 use crate::compare::TableOutcome;
 use crate::lsn::Lsn;
-use crate::verdict::Verdict;
+use crate::verdict::{Reason, Verdict};
 
 /// Version of the JSON document.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -158,6 +158,8 @@ pub struct SequenceOutcome {
     pub name: String,
     /// Whether the subscriber's next value is safe.
     pub verdict: Verdict,
+    /// Why it is unproven.
+    pub reason: Option<Reason>,
     /// Why it is unproven or different, for people.
     pub message: Option<String>,
     /// The publisher's next value; null where it could not be read.

@@ -33,7 +33,7 @@ pub enum ColumnFigure {
         /// Whether it sums the shortest texts of floats, exactly and in any order, leaving out NaN and infinities.
         shortest_text: bool,
     },
-    /// `max()` of a column that a sequence feeds; not a check of its own.
+    /// `max()`, or `min()` for a descending sequence, of a column that a sequence feeds; not a check of its own.
     SequenceColumn {
         /// The column.
         column: String,
@@ -91,8 +91,9 @@ pub fn figure_statements(table: &TableContext, side: Side) -> (Vec<ColumnFigure>
         }
     }
     for column in &table.sequence_columns {
-        figures.push(ColumnFigure::SequenceColumn { column: column.clone() });
-        expressions.push(format!("max({})", sql::identifier(column)));
+        figures.push(ColumnFigure::SequenceColumn { column: column.name.clone() });
+        let last = if column.descending { "min" } else { "max" };
+        expressions.push(format!("{last}({})", sql::identifier(&column.name)));
     }
     expressions.insert(0, "count(*)".to_owned());
     let relation = table.pair.relations.get(side);

@@ -22,8 +22,17 @@ pub struct TableContext {
     pub checks: CheckSet,
     /// Server versions, as `server_version_num`.
     pub versions: Sides<u32>,
-    /// Integer columns whose maximum is wanted besides, for the sequences that feed them.
-    pub sequence_columns: Vec<String>,
+    /// Columns whose last value is wanted besides, for the sequences that feed them.
+    pub sequence_columns: Vec<SequenceColumn>,
+}
+
+/// A column that a sequence feeds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SequenceColumn {
+    /// The column.
+    pub name: String,
+    /// Whether the sequence descends: then the last value is the smallest.
+    pub descending: bool,
 }
 
 /// One piece of reading.

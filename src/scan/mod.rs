@@ -11,5 +11,5 @@ mod rows;
 pub use entries::{Entry, Position};
 pub use execute::{Context, Done, execute};
 pub use figures::{ColumnFigure, Figures, figure_statements};
-pub use job::{DrillUnit, Job, Piece, TableContext, Work};
+pub use job::{DrillUnit, Job, Piece, SequenceColumn, TableContext, Work};
 pub use rows::SampledRow;

@@ -1,0 +1,202 @@
+//! Puts the outcome of a run together.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::catalog::{Catalog, Missing, Unpaired};
+use crate::compare::{Checks, TableOutcome};
+use crate::config::{CheckSet, Config};
+use crate::connect::Endpoint;
+use crate::gate::{NotReached, SyncPoint};
+use crate::run::outcome::{Gate, InFlight, Outcome, SCHEMA_VERSION, SequenceOutcome, Server, SyncPointReport, Tool, Totals};
+use crate::side::{Side, Sides};
+use crate::verdict::{Reason, Verdict};
+
+/// Everything is complete and matches.
+const EXIT_MATCH: u8 = 0;
+/// At least one difference was proven.
+const EXIT_DIFFERENT: u8 = 1;
+/// No difference was seen, but something is unproven.
+const EXIT_UNPROVEN: u8 = 3;
+
+/// What a run has come to.
+pub(crate) struct Settled<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) catalog: &'a Catalog,
+    pub(crate) endpoints: &'a Sides<Endpoint>,
+    pub(crate) tables: Vec<TableOutcome>,
+    pub(crate) sequences: Vec<SequenceOutcome>,
+    pub(crate) sync_points: &'a [(SyncPoint, Duration)],
+    pub(crate) not_reached: Option<&'a NotReached>,
+    pub(crate) started: (jiff::Timestamp, Instant),
+    pub(crate) interrupted: bool,
+}
+
+pub(crate) fn tool() -> Tool {
+    Tool { name: env!("CARGO_PKG_NAME").to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() }
+}
+
+/// The name of a server as reports have it.
+pub(crate) fn server(catalog: &Catalog, endpoints: &Sides<Endpoint>, side: Side) -> Server {
+    let (facts, endpoint) = (catalog.servers.get(side), endpoints.get(side));
+    Server {
+        server_version: facts.version.clone(),
+        host: endpoint.host().to_owned(),
+        port: endpoint.port(),
+        database: facts.database.clone(),
+        user: facts.user.clone(),
+        system_identifier: facts.system_identifier.clone(),
+    }
+}
+
+/// The exit code that a verdict stands for.
+fn exit_code(verdict: Verdict) -> u8 {
+    match verdict {
+        Verdict::Match => EXIT_MATCH,
+        Verdict::Different => EXIT_DIFFERENT,
+        Verdict::Unproven => EXIT_UNPROVEN,
+    }
+}
+
+pub(crate) fn outcome(settled: Settled<'_>) -> Outcome {
+    let Settled { config, catalog, endpoints, mut tables, sequences, sync_points, not_reached, started, interrupted } =
+        settled;
+    tables.extend(catalog.unpaired.iter().map(unpaired));
+    tables.sort_by(|a, b| (&a.schema, &a.name).cmp(&(&b.schema, &b.name)));
+    let verdicts = tables.iter().map(|table| table.verdict).chain(sequences.iter().map(|sequence| sequence.verdict));
+    let verdict = Verdict::worst_of(verdicts);
+    let rows = |side: fn(&crate::compare::RowCounts) -> u64| {
+        tables.iter().filter(|table| table.checks.rows.is_some()).filter_map(|table| table.rows.as_ref()).map(side).sum()
+    };
+    let (publisher_rows, subscriber_rows) = (rows(|rows| rows.publisher), rows(|rows| rows.subscriber));
+    Outcome {
+        schema_version: SCHEMA_VERSION,
+        tool: tool(),
+        verdict,
+        exit_code: exit_code(verdict),
+        interrupted,
+        profile: None,
+        started_at: started.0.to_string(),
+        finished_at: jiff::Timestamp::now().to_string(),
+        settings: settings(config),
+        excluded: catalog.excluded.clone(),
+        publisher: server(catalog, endpoints, Side::Publisher),
+        subscriber: server(catalog, endpoints, Side::Subscriber),
+        gate: gate(config, sync_points.first().map(|(point, _)| point), not_reached),
+        sync_points: sync_points.iter().map(|(point, held)| sync_point(catalog, point, *held)).collect(),
+        tables,
+        sequences,
+        findings: catalog.findings.clone(),
+        totals: Totals { publisher_rows, subscriber_rows, elapsed_ms: millis(started.1.elapsed()) },
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn gate(config: &Config, first: Option<&SyncPoint>, not_reached: Option<&NotReached>) -> Gate {
+    let mode = config.gate.name().to_owned();
+    let in_flight = InFlight::default();
+    match (first, not_reached) {
+        (Some(point), _) => Gate {
+            mode,
+            reached: true,
+            publisher_lsn: point.publisher_lsn,
+            applied_lsn: point.applied_lsn,
+            lag_bytes: point.lag_bytes,
+            waited_ms: millis(point.waited),
+            in_flight,
+            message: not_reached.map(|not_reached| not_reached.message.clone()),
+        },
+        (None, Some(not_reached)) => Gate {
+            mode,
+            reached: false,
+            publisher_lsn: not_reached.publisher_lsn,
+            applied_lsn: not_reached.applied_lsn,
+            lag_bytes: match (not_reached.publisher_lsn, not_reached.applied_lsn) {
+                (Some(publisher), Some(applied)) => Some(publisher.bytes_since(applied)),
+                _ => None,
+            },
+            waited_ms: millis(not_reached.waited),
+            in_flight,
+            message: Some(not_reached.message.clone()),
+        },
+        (None, None) => Gate {
+            mode,
+            reached: false,
+            publisher_lsn: None,
+            applied_lsn: None,
+            lag_bytes: None,
+            waited_ms: 0,
+            in_flight,
+            message: None,
+        },
+    }
+}
+
+fn sync_point(catalog: &Catalog, point: &SyncPoint, held: Duration) -> SyncPointReport {
+    let subscription = match catalog.subscriptions.as_slice() {
+        [subscription] => Some(subscription.name.clone()),
+        _ => None,
+    };
+    SyncPointReport {
+        id: point.id,
+        subscription,
+        publisher_lsn: point.publisher_lsn,
+        applied_lsn: point.applied_lsn,
+        proof: point.proof.clone(),
+        publisher_snapshot: point.snapshots.publisher.text.clone(),
+        subscriber_snapshot: point.snapshots.subscriber.text.clone(),
+        in_flight: InFlight::default(),
+        held_ms: millis(held),
+    }
+}
+
+/// The outcome of an object that was not compared.
+fn unpaired(unpaired: &Unpaired) -> TableOutcome {
+    let (verdict, reason) = match unpaired.why {
+        Missing::OnSubscriber { publisher_has_rows: true } => (Verdict::Different, None),
+        Missing::OnSubscriber { publisher_has_rows: false } => (Verdict::Unproven, Some(Reason::NotRead)),
+        Missing::Replication => (Verdict::Unproven, Some(Reason::NotReplicated)),
+        Missing::Because(reason) => (Verdict::Unproven, Some(reason)),
+    };
+    TableOutcome {
+        schema: unpaired.name.schema.clone(),
+        name: unpaired.name.name.clone(),
+        verdict,
+        reason,
+        message: Some(unpaired.message.clone()),
+        sync_points: Vec::new(),
+        rows: None,
+        checks: Checks::default(),
+        causes: Vec::new(),
+        scan: None,
+    }
+}
+
+/// The settings in force, without secrets.
+fn settings(config: &Config) -> BTreeMap<String, Value> {
+    let CheckSet { count, max, sum, sequence, rows } = config.checks;
+    let checks = [("count", count), ("max", max), ("sum", sum), ("sequence", sequence), ("rows", rows)];
+    let checks: Vec<_> = checks.iter().filter(|(_, on)| *on).map(|(name, _)| *name).collect();
+    let patterns = |patterns: &[crate::config::pattern::TablePattern]| -> Vec<String> {
+        patterns.iter().map(|pattern| pattern.text().to_owned()).collect()
+    };
+    BTreeMap::from([
+        ("subscription".to_owned(), json!(config.subscriptions)),
+        ("table".to_owned(), json!(patterns(&config.tables))),
+        ("exclude_table".to_owned(), json!(patterns(&config.exclude_tables))),
+        ("scope".to_owned(), json!(config.scope)),
+        ("checks".to_owned(), json!(checks)),
+        ("jobs".to_owned(), json!(config.jobs)),
+        ("chunk_rows".to_owned(), json!(config.chunk_rows)),
+        ("gate".to_owned(), json!(config.gate)),
+        ("lag_timeout_seconds".to_owned(), json!(config.lag_timeout.as_secs())),
+        ("snapshot_age_max_seconds".to_owned(), json!(config.snapshot_age_max.as_secs())),
+        ("samples".to_owned(), json!(config.samples)),
+        ("show_values".to_owned(), json!(config.show_values)),
+    ])
+}

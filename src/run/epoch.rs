@@ -1,0 +1,280 @@
+//! One sync point: every idle session of a side takes the next job of that side, and what a job brings back may bring
+//! new jobs. The two sides advance independently.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::{Id, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::compare::{After, Case, Finished};
+use crate::connect::Session;
+use crate::error::{Error, ErrorKind, Result};
+use crate::gate::SyncPoint;
+use crate::run::event::{Event, Events};
+use crate::run::monitor::{LOOK_INTERVAL, Monitor, Running, give_way};
+use crate::run::queue::Queue;
+use crate::run::servers::Servers;
+use crate::scan::{Context, Done, Job, execute};
+use crate::side::{Side, Sides};
+
+/// How long jobs that run when the snapshots have reached their age may go on.
+const CLOSING_GRACE: Duration = Duration::from_secs(60);
+/// Jobs waiting per session below which the next table is begun: begun tables take memory.
+const QUEUED_PER_SESSION: usize = 4;
+/// Sessions that could not be opened before the run is given up.
+const OPEN_FAILURES_MAX: u32 = 5;
+/// Pause before a session is opened again after it could not be.
+const OPEN_PAUSE: Duration = Duration::from_secs(1);
+
+/// A table on its way, or at its end.
+pub(crate) enum Progress {
+    Open(Box<Case>),
+    Done(Box<Finished>),
+}
+
+enum Ended {
+    Opened(Side, Result<Session>),
+    Job(Box<Done>),
+}
+
+/// Scan sessions that outlive a sync point.
+#[derive(Default)]
+pub(crate) struct Idle {
+    pub(crate) sessions: Sides<Vec<Session>>,
+    opened: Sides<usize>,
+}
+
+pub(crate) struct Epoch<'a> {
+    pub(crate) servers: &'a Servers,
+    pub(crate) point: &'a SyncPoint,
+    pub(crate) jobs: usize,
+    pub(crate) age_max: Duration,
+    pub(crate) events: &'a Events,
+    pub(crate) stop: &'a CancellationToken,
+}
+
+struct State<'a> {
+    tables: &'a mut [Progress],
+    pending: VecDeque<usize>,
+    queue: Queue,
+    tasks: JoinSet<Ended>,
+    running: HashMap<Id, Running>,
+    idle: &'a mut Idle,
+    live: Sides<usize>,
+    open_failures: u32,
+}
+
+impl Epoch<'_> {
+    /// Reads until every table is settled, waits for another sync point, or the snapshots have reached their age.
+    ///
+    /// # Errors
+    /// Where the run was interrupted, or no session can be had any more. Tables that are not settled stay open.
+    pub(crate) async fn run(&self, tables: &mut [Progress], idle: &mut Idle) -> Result<()> {
+        let mut pending: Vec<usize> = (0..tables.len()).filter(|&at| matches!(tables[at], Progress::Open(_))).collect();
+        let bytes = |at: &usize| match &tables[*at] {
+            Progress::Open(case) => case.table().pair.relations.publisher.bytes,
+            Progress::Done(_) => 0,
+        };
+        pending.sort_by_key(|at| std::cmp::Reverse(bytes(at)));
+        let events = Arc::clone(self.events);
+        let context = Arc::new(Context {
+            snapshots: self.point.snapshots.clone(),
+            progress: Box::new(move |side, rows, bytes| events(Event::Read { side, rows, bytes })),
+        });
+        let live = idle.sessions.as_ref().map(Vec::len);
+        let mut state = State {
+            tables,
+            pending: pending.into(),
+            queue: Queue::default(),
+            tasks: JoinSet::new(),
+            running: HashMap::new(),
+            idle,
+            live,
+            open_failures: 0,
+        };
+        let result = self.turn(&mut state, &context).await;
+        for running in state.running.values() {
+            running.give_way.cancel();
+        }
+        while let Some(ended) = state.tasks.join_next().await {
+            match ended {
+                Ok(Ended::Job(done)) => state.idle.sessions.get_mut(done.job.side).extend(done.session),
+                Ok(Ended::Opened(side, session)) => state.idle.sessions.get_mut(side).extend(session),
+                Err(_) => {}
+            }
+        }
+        for table in state.tables.iter_mut() {
+            if let Progress::Open(case) = table {
+                case.close();
+            }
+        }
+        result
+    }
+
+    async fn turn(&self, state: &mut State<'_>, context: &Arc<Context>) -> Result<()> {
+        let mut monitor = Monitor::default();
+        let mut look = tokio::time::interval(LOOK_INTERVAL);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let deadline = self.point.opened + self.age_max;
+        let mut told_to_end = false;
+        loop {
+            let closing = Instant::now() >= deadline;
+            if !closing {
+                self.begin_tables(state);
+                self.dispatch(state, context);
+            }
+            let nothing_left = state.queue.is_empty() && state.pending.is_empty();
+            if state.running.is_empty() && (closing || nothing_left) {
+                return Ok(());
+            }
+            let next_deadline = if closing { deadline + CLOSING_GRACE } else { deadline };
+            tokio::select! {
+                Some(ended) = state.tasks.join_next_with_id() => match ended {
+                    Ok((id, Ended::Job(done))) => {
+                        state.running.remove(&id);
+                        self.ended(state, *done);
+                    }
+                    Ok((_, Ended::Opened(side, opened))) => self.opened(state, side, opened)?,
+                    Err(panic) => return Err(Error::new(ErrorKind::Server, format!("a task of triplecheck ended abnormally: {panic}"))),
+                },
+                _ = look.tick() => {
+                    for side in Side::BOTH {
+                        monitor.look(self.servers.control.get(side), side, state.running.values());
+                    }
+                }
+                (side, answer) = monitor.answer() => {
+                    for what in give_way(&mut state.running, side, &answer?) {
+                        tracing::info!(%side, %what, "giving way to a session that waits for us");
+                        (self.events)(Event::GaveWay { side, what });
+                    }
+                }
+                () = tokio::time::sleep_until(next_deadline.into()), if !told_to_end => {
+                    if closing {
+                        told_to_end = true;
+                        state.running.values().for_each(|running| running.give_way.cancel());
+                    }
+                }
+                () = self.stop.cancelled() => return Err(Error::new(ErrorKind::Interrupted, "interrupted")),
+            }
+        }
+    }
+
+    /// Begins tables while there is little to do.
+    fn begin_tables(&self, state: &mut State<'_>) {
+        let wanted = QUEUED_PER_SESSION * self.jobs;
+        while Side::BOTH.iter().any(|&side| state.queue.len(side) < wanted) {
+            let Some(at) = state.pending.pop_front() else { return };
+            if let Progress::Open(case) = &mut state.tables[at] {
+                for job in case.open(self.point.id) {
+                    state.queue.push(job);
+                }
+            }
+            self.settle(state, at);
+        }
+    }
+
+    fn dispatch(&self, state: &mut State<'_>, context: &Arc<Context>) {
+        for side in Side::BOTH {
+            while let Some(session) = state.idle.sessions.get_mut(side).pop() {
+                let Some(job) = state.queue.pop(side) else {
+                    state.idle.sessions.get_mut(side).push(session);
+                    break;
+                };
+                let what = format!("{} of {}", job.work.what(), job.table.pair.name);
+                let running = Running::new(side, session.backend_pid(), what);
+                let (context, token) = (Arc::clone(context), running.give_way.clone());
+                let handle = state
+                    .tasks
+                    .spawn(async move { Ended::Job(Box::new(execute(session, job, context, token).await)) });
+                state.running.insert(handle.id(), running);
+            }
+            // One more session for each job that waits, up to the limit.
+            let idle = state.idle.sessions.get(side).len();
+            let missing = self.jobs.saturating_sub(*state.live.get(side));
+            for _ in 0..missing.min(state.queue.len(side).saturating_sub(idle)) {
+                self.open_session(state, side, Duration::ZERO);
+            }
+        }
+    }
+
+    fn open_session(&self, state: &mut State<'_>, side: Side, pause: Duration) {
+        *state.live.get_mut(side) += 1;
+        let number = state.idle.opened.get_mut(side);
+        *number += 1;
+        let session = self.servers.scan(side, *number);
+        state.tasks.spawn(async move {
+            tokio::time::sleep(pause).await;
+            Ended::Opened(side, session.await)
+        });
+    }
+
+    fn opened(&self, state: &mut State<'_>, side: Side, opened: Result<Session>) -> Result<()> {
+        match opened {
+            Ok(session) => {
+                state.idle.sessions.get_mut(side).push(session);
+                state.open_failures = 0;
+                Ok(())
+            }
+            Err(error) => {
+                *state.live.get_mut(side) -= 1;
+                state.open_failures += 1;
+                tracing::warn!(%side, %error, "a scan session could not be opened");
+                // With fewer sessions than were asked for the work still gets done.
+                if *state.live.get(side) > 0 {
+                    return Ok(());
+                }
+                if state.open_failures >= OPEN_FAILURES_MAX {
+                    return Err(error.context(format!("no session can be had on the {side}")));
+                }
+                self.open_session(state, side, OPEN_PAUSE);
+                Ok(())
+            }
+        }
+    }
+
+    fn ended(&self, state: &mut State<'_>, done: Done) {
+        let Done { session, job, result } = done;
+        match session {
+            Some(session) => state.idle.sessions.get_mut(job.side).push(session),
+            None => *state.live.get_mut(job.side) -= 1,
+        }
+        let at = job.table.index;
+        let Progress::Open(case) = &mut state.tables[at] else { return };
+        let jobs: Vec<Job> = match result {
+            Ok(piece) => case.absorb(&job, piece),
+            Err(error) => {
+                tracing::debug!(table = %job.table.pair.name, side = %job.side, %error, "a job failed");
+                match case.failed(job, &error) {
+                    After::Retry(job) => vec![*job],
+                    After::Dropped => Vec::new(),
+                }
+            }
+        };
+        let over = case.is_settled() || case.waits_for_next();
+        let drilling = case.is_drilling();
+        if over {
+            state.queue.forget(at);
+        } else if !drilling {
+            state.queue.drilled(at);
+        }
+        jobs.into_iter().for_each(|job| state.queue.push(job));
+        self.settle(state, at);
+    }
+
+    /// Takes the outcome of a table that is settled.
+    fn settle(&self, state: &mut State<'_>, at: usize) {
+        let Progress::Open(case) = &state.tables[at] else { return };
+        if !case.is_settled() {
+            return;
+        }
+        let finished = case.finish();
+        (self.events)(Event::TableDone {
+            table: case.table().pair.name.to_string(),
+            verdict: finished.outcome.verdict,
+            summary: finished.outcome.summary(),
+        });
+        state.tables[at] = Progress::Done(Box::new(finished));
+    }
+}

@@ -1,0 +1,103 @@
+//! `plan`: what `verify` would read. Reads the catalogs, and no row.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::{self, Bound, Chunking, Reading, ScanKind};
+use crate::run::assemble;
+use crate::run::outcome::SCHEMA_VERSION;
+use crate::run::plan_outcome::{PlanOutcome, PlannedTable};
+use crate::run::servers::Servers;
+use crate::run::verify::{contexts, limits, read_catalog};
+use crate::scan::{TableContext, figure_statements};
+use crate::side::{Side, Sides};
+
+/// What stands for the bounds of a chunk, which only a sample of the keys would tell.
+const LOWER_BOUND: &str = "<lower bound of the chunk>";
+/// The same for the upper bound.
+const UPPER_BOUND: &str = "<upper bound of the chunk>";
+
+/// Plans a run.
+///
+/// # Errors
+/// As [`crate::run::verify`], before anything is compared.
+pub async fn plan(config: Config, stop: CancellationToken) -> Result<PlanOutcome> {
+    let config = Arc::new(config);
+    let work = async {
+        let servers = Servers::connect(Arc::clone(&config)).await?;
+        let catalog = read_catalog(&servers, &config).await?;
+        let tables = contexts(&catalog, &config).map(|table| planned(&table, &config)).collect();
+        Ok(PlanOutcome {
+            schema_version: SCHEMA_VERSION,
+            tool: assemble::tool(),
+            publisher: assemble::server(&catalog, servers.endpoints(), Side::Publisher),
+            subscriber: assemble::server(&catalog, servers.endpoints(), Side::Subscriber),
+            tables,
+            excluded: catalog.excluded,
+            findings: catalog.findings,
+        })
+    };
+    tokio::select! {
+        result = work => result,
+        () = stop.cancelled() => Err(Error::new(ErrorKind::Interrupted, "interrupted")),
+    }
+}
+
+fn planned(table: &TableContext, config: &Config) -> PlannedTable {
+    let limits = limits(config);
+    let (pair, shape) = (&table.pair, &table.shape);
+    let mut statements = Sides::<Vec<String>>::default();
+    for side in Side::BOTH {
+        statements.get_mut(side).append(&mut figure_statements(table, side).1);
+    }
+    let (chunks, chunking) = match plan::sample_spec(pair, shape, &limits) {
+        Ok(spec) => {
+            statements.publisher.push(plan::sample_statement(pair, shape, &spec));
+            (spec.chunks, chunking_of(spec.chunks, shape.key_len()))
+        }
+        Err(chunking) => (u64::from(chunking.count()), chunking),
+    };
+    let chunked_by = match (&chunking, shape.key_len()) {
+        (Chunking::Ranges(_), _) => "key range",
+        (Chunking::Buckets { .. }, 0) => "row hash",
+        (Chunking::Buckets { .. }, _) => "key hash",
+    };
+    let plan = plan::plan(pair, shape, chunking, table.versions, &limits, false);
+    if config.checks.rows {
+        for side in Side::BOTH {
+            let slices = plan.slices.get(side);
+            // The statements of a key-range scan differ in their bounds only: one in the middle shows them all.
+            let shown = if plan.scan == ScanKind::KeyRange { slices.get(1..2).unwrap_or_default() } else { slices };
+            let of_slice = |slice| plan::statement(pair, shape, side, &plan.chunking, slice, &Reading::Image);
+            statements.get_mut(side).extend(shown.iter().map(of_slice));
+        }
+    }
+    let reservation = pair.reservations.first();
+    PlannedTable {
+        schema: pair.name.schema.clone(),
+        name: pair.name.name.clone(),
+        scan: plan.scan.name().to_owned(),
+        why: plan.why,
+        key: shape.column_names().iter().take(shape.key_len()).map(|&name| name.to_owned()).collect(),
+        chunks,
+        chunked_by: chunked_by.to_owned(),
+        rows_estimate: plan::estimated_rows(pair),
+        bytes_estimate: pair.relations.publisher.bytes + pair.relations.subscriber.bytes,
+        slices: plan.slices.as_ref().map(|slices| slices.len() as u64),
+        statements,
+        reason: reservation.map(|reservation| reservation.reason),
+        message: reservation.map(|reservation| reservation.message.clone()),
+    }
+}
+
+/// As many chunks as a sample would cut, with bounds that say what they stand for.
+fn chunking_of(chunks: u64, key_len: usize) -> Chunking {
+    let bound = |at: u64| {
+        let text = if at == 1 { LOWER_BOUND } else { UPPER_BOUND };
+        Bound { encoded: at.to_be_bytes().to_vec(), text: vec![text.to_owned(); key_len] }
+    };
+    Chunking::Ranges((1..chunks).map(bound).collect())
+}

@@ -1,0 +1,196 @@
+//! Sequences: not replicated before 19 and not transactional, so that what counts is whether the subscriber's next value
+//! is safe to hand out after cutover.
+
+use std::collections::HashMap;
+
+use crate::catalog::{SequenceFacts, SequencePair};
+use crate::compare::agree;
+use crate::connect::Session;
+use crate::error::ErrorKind;
+use crate::run::outcome::SequenceOutcome;
+use crate::side::{Side, Sides};
+use crate::sql::QualifiedName;
+use crate::verdict::{Reason, Verdict};
+
+/// The next value of a sequence. Wider than a sequence, so that the value behind the last one fits.
+pub(crate) type Next = i128;
+
+/// What was read of a sequence on one side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Its next value.
+    Next(Next),
+    /// It is not there.
+    Absent,
+    /// It could not be read: reason and message.
+    Unread(Reason, String),
+}
+
+/// Reads the next value of every sequence of a side. A sequence is not part of any snapshot: this is what holds now.
+pub(crate) async fn read(session: &Session, side: Side, pairs: &[SequencePair]) -> Vec<State> {
+    let mut states = Vec::with_capacity(pairs.len());
+    for pair in pairs {
+        states.push(match pair.definitions.get(side) {
+            None => State::Absent,
+            Some(facts) => read_one(session, side, &pair.name, facts).await,
+        });
+    }
+    states
+}
+
+async fn read_one(session: &Session, side: Side, name: &QualifiedName, facts: &SequenceFacts) -> State {
+    if !facts.readable {
+        let grant = format!("GRANT SELECT ON SEQUENCE {} TO the role", name.to_sql());
+        return State::Unread(
+            Reason::PermissionDenied,
+            format!("sequence {name} may not be read on the {side}: {grant}"),
+        );
+    }
+    // The relation tells last_value and is_called apart; pg_sequences.last_value is NULL for more than one reason.
+    let query = format!("SELECT last_value, is_called FROM {}", name.to_sql());
+    match session.rows_simple(&query).await {
+        Ok(rows) => match rows.first().map(Vec::as_slice) {
+            Some([Some(last), Some(called)]) if last.parse::<Next>().is_ok() => {
+                let last: Next = last.parse().unwrap_or_default();
+                State::Next(if called == "t" { last + Next::from(facts.increment) } else { last })
+            }
+            _ => State::Unread(Reason::ServerError, format!("sequence {name} gave an unexpected answer on the {side}")),
+        },
+        Err(error) => {
+            let reason = match error.kind() {
+                ErrorKind::Permission => Reason::PermissionDenied,
+                ErrorKind::Changed => Reason::ChangedMeanwhile,
+                _ => Reason::ServerError,
+            };
+            State::Unread(reason, format!("sequence {name} on the {side}: {error}"))
+        }
+    }
+}
+
+/// The last value in each column that a sequence feeds, by table and column.
+pub(crate) type Ends = HashMap<(QualifiedName, String), Sides<Option<Option<String>>>>;
+
+/// Judges all sequences.
+pub(crate) fn judge_all(pairs: &[SequencePair], states: &Sides<Vec<State>>, ends: &Ends) -> Vec<SequenceOutcome> {
+    let both = states.publisher.iter().zip(&states.subscriber);
+    pairs
+        .iter()
+        .zip(both)
+        .map(|(pair, (publisher, subscriber))| {
+            let owner = pair.owner.as_ref().map(|owner| (owner.table.clone(), owner.column.clone()));
+            let end = owner.and_then(|owner| ends.get(&owner)).cloned().unwrap_or_default();
+            judge(pair, Sides { publisher, subscriber }, &end)
+        })
+        .collect()
+}
+
+/// Sequences that were not looked at, because no sync point was reached.
+pub(crate) fn unread(pairs: &[SequencePair]) -> Vec<SequenceOutcome> {
+    let state = State::Unread(Reason::NotRead, "not read: no sync point was reached".to_owned());
+    pairs.iter().map(|pair| judge(pair, Sides::new(&state, &state), &Sides::default())).collect()
+}
+
+/// Judges one sequence. `ends` is the last value in the column that it feeds on each side, as far as that was read.
+///
+/// Safe is a next value that is not behind the publisher's, and beyond every value in its column unless the publisher's
+/// own is not either.
+pub(crate) fn judge(pair: &SequencePair, states: Sides<&State>, ends: &Sides<Option<Option<String>>>) -> SequenceOutcome {
+    let name = &pair.name;
+    let next = states.map(|state| match state {
+        State::Next(next) => Some(*next),
+        State::Absent | State::Unread(..) => None,
+    });
+    let outcome = |verdict, reason, message| SequenceOutcome {
+        schema: name.schema.clone(),
+        name: name.name.clone(),
+        verdict,
+        reason,
+        message,
+        publisher_next: next.publisher.map(|next| next.to_string()),
+        subscriber_next: next.subscriber.map(|next| next.to_string()),
+    };
+    for state in [states.publisher, states.subscriber] {
+        if let State::Unread(reason, message) = state {
+            return outcome(Verdict::Unproven, Some(*reason), Some(message.clone()));
+        }
+    }
+    let (Some(publisher), Some(facts)) = (next.publisher, &pair.definitions.publisher) else {
+        let message = format!("sequence {name} is not there any longer on the publisher");
+        return outcome(Verdict::Unproven, Some(Reason::ChangedMeanwhile), Some(message));
+    };
+    let Some(subscriber) = next.subscriber else {
+        return outcome(Verdict::Different, None, Some(format!("sequence {name} does not exist on the subscriber")));
+    };
+    if facts.cycle && publisher != subscriber {
+        let message = format!("sequence {name} cycles: neither value is behind the other, compare it by hand");
+        return outcome(Verdict::Unproven, Some(Reason::Unsupported), Some(message));
+    }
+    // Descending sequences are judged in a mirror.
+    let sign = if facts.increment < 0 { -1 } else { 1 };
+    let end = |side: Side| ends.get(side).as_ref().and_then(Option::as_ref).and_then(|text| text.parse::<Next>().ok());
+    let beyond = |next: Next, side: Side| end(side).is_none_or(|end| next * sign > end * sign);
+    let behind = subscriber * sign < publisher * sign;
+    let collides = !beyond(subscriber, Side::Subscriber) && beyond(publisher, Side::Publisher);
+    let message = if behind {
+        let by = (publisher - subscriber).abs();
+        Some(format!("sequence {name} is {by} behind on the subscriber: it would hand out values again that the publisher has used"))
+    } else if collides {
+        Some(format!("sequence {name} would hand out values on the subscriber that its column already holds"))
+    } else {
+        None
+    };
+    outcome(agree(Some(&true), Some(&!(behind || collides))), None, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(increment: i64, cycle: bool) -> SequencePair {
+        let facts = SequenceFacts { oid: 1, increment, min: 1, max: 100, cycle, readable: true };
+        SequencePair {
+            name: QualifiedName::new("public", "s"),
+            definitions: Sides::new(Some(facts.clone()), Some(facts)),
+            owner: None,
+        }
+    }
+
+    fn verdict(pair: &SequencePair, publisher: Next, subscriber: Next, ends: (&str, &str)) -> Verdict {
+        let states = (State::Next(publisher), State::Next(subscriber));
+        let end = |text: &str| Some((!text.is_empty()).then(|| text.to_owned()));
+        judge(pair, Sides::new(&states.0, &states.1), &Sides::new(end(ends.0), end(ends.1))).verdict
+    }
+
+    #[test]
+    fn safe_is_not_behind_and_beyond_the_column() {
+        let up = pair(1, false);
+        assert_eq!(verdict(&up, 11, 11, ("10", "10")), Verdict::Match);
+        assert_eq!(verdict(&up, 11, 12, ("10", "10")), Verdict::Match);
+        assert_eq!(verdict(&up, 11, 10, ("", "")), Verdict::Different);
+        assert_eq!(verdict(&up, 11, 11, ("10", "11")), Verdict::Different);
+        // The publisher itself has values beyond its sequence: it was never the source of them.
+        assert_eq!(verdict(&up, 11, 11, ("50", "50")), Verdict::Match);
+    }
+
+    #[test]
+    fn descending_and_cycling_sequences() {
+        let down = pair(-1, false);
+        assert_eq!(verdict(&down, -11, -11, ("-10", "-10")), Verdict::Match);
+        assert_eq!(verdict(&down, -11, -10, ("", "")), Verdict::Different);
+        assert_eq!(verdict(&down, -11, -11, ("-10", "-11")), Verdict::Different);
+        assert_eq!(verdict(&pair(1, true), 5, 4, ("", "")), Verdict::Unproven);
+        assert_eq!(verdict(&pair(1, true), 5, 5, ("", "")), Verdict::Match);
+    }
+
+    #[test]
+    fn what_is_absent_or_unread() {
+        let pair = pair(1, false);
+        let unread = State::Unread(Reason::PermissionDenied, "m".into());
+        let judged = |publisher: &State, subscriber: &State| {
+            judge(&pair, Sides::new(publisher, subscriber), &Sides::default()).verdict
+        };
+        assert_eq!(judged(&State::Next(1), &State::Absent), Verdict::Different);
+        assert_eq!(judged(&State::Next(1), &unread), Verdict::Unproven);
+        assert_eq!(judged(&unread, &State::Next(1)), Verdict::Unproven);
+    }
+}

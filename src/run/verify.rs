@@ -1,0 +1,321 @@
+//! `verify`: from two connection strings to an outcome.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::catalog::{self, Catalog, SequencePair, TableIndex, TablePair};
+use crate::compare::{Case, ChunkRecord, Settings};
+use crate::config::{Config, GateMode};
+use crate::error::{Error, ErrorKind, Result};
+use crate::gate::{self, Keepers, NotReached, SyncPoint};
+use crate::plan::Limits;
+use crate::row::Shape;
+use crate::run::assemble::{self, Settled};
+use crate::run::epoch::{Epoch, Idle, Progress};
+use crate::run::event::{Event, Events};
+use crate::run::outcome::Outcome;
+use crate::run::sequences;
+use crate::run::servers::Servers;
+use crate::scan::{SequenceColumn, TableContext};
+use crate::side::{Side, Sides};
+use crate::sql::QualifiedName;
+use crate::verdict::Reason;
+
+/// Sync points of a run at most: a run that makes no headway must end. With the default age they span weeks.
+const SYNC_POINTS_MAX: u32 = 4096;
+/// How often a run goes on after all its sessions of a side were lost.
+const RECOVERIES_MAX: u32 = 3;
+/// Pause before sessions are opened anew after they were lost: a restart of a server takes a moment.
+const RECOVERY_PAUSE: Duration = Duration::from_secs(5);
+
+/// An outcome and the ledger of chunks that belongs to it.
+#[derive(Debug, Clone)]
+pub struct Verified {
+    /// What was found.
+    pub outcome: Outcome,
+    /// Every chunk that was compared.
+    pub chunks: Vec<ChunkRecord>,
+}
+
+/// Compares a publisher and a subscriber.
+///
+/// Cancelling `stop` ends the run soon, with the verdict so far and [`Outcome::interrupted`] set.
+///
+/// # Errors
+/// Where no verdict was begun: settings that make no sense for these servers, a server that cannot be reached, nothing
+/// selected. Everything that goes wrong later is in the outcome.
+pub async fn verify(config: Config, events: Events, stop: CancellationToken) -> Result<Verified> {
+    let started = (jiff::Timestamp::now(), Instant::now());
+    let config = Arc::new(config);
+    let servers = interruptible(&stop, Servers::connect(Arc::clone(&config))).await?;
+    let name = |side: Side| {
+        let (endpoint, facts) = (servers.endpoints().get(side), servers.facts.get(side));
+        format!("{endpoint}/{} (PostgreSQL {})", facts.database, facts.version)
+    };
+    let settings = Settings { samples: config.samples, show_values: config.show_values, limits: limits(&config) };
+    events(Event::Connected { publisher: name(Side::Publisher), subscriber: name(Side::Subscriber) });
+    let catalog = interruptible(&stop, read_catalog(&servers, &config)).await?;
+    events(Event::Catalogued { tables: catalog.tables.len(), findings: catalog.findings.clone() });
+    let cases = contexts(&catalog, &config).map(|table| Progress::Open(Box::new(Case::new(table, settings))));
+    let mut run = Run {
+        tables: cases.collect(),
+        points: Vec::new(),
+        not_reached: None,
+        sequences: None,
+        config,
+        catalog,
+        servers,
+        events,
+        stop,
+    };
+    let interrupted = run.all_sync_points().await;
+    Ok(run.finish(started, interrupted))
+}
+
+async fn interruptible<T>(stop: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        result = work => result,
+        () = stop.cancelled() => Err(Error::new(ErrorKind::Interrupted, "interrupted before anything was compared")),
+    }
+}
+
+pub(crate) fn limits(config: &Config) -> Limits {
+    Limits { chunk_rows: config.chunk_rows, snapshot_age_max: config.snapshot_age_max, jobs: config.jobs.get() }
+}
+
+pub(crate) async fn read_catalog(servers: &Servers, config: &Config) -> Result<Catalog> {
+    let request = catalog::Request {
+        subscriptions: config.subscriptions.clone(),
+        tables: config.tables.clone(),
+        exclude_tables: config.exclude_tables.clone(),
+        scope: config.scope,
+        gate: config.gate,
+    };
+    catalog::read(&servers.control.publisher, &servers.control.subscriber, &request).await
+}
+
+/// What all jobs of each table share.
+pub(crate) fn contexts<'a>(catalog: &'a Catalog, config: &'a Config) -> impl Iterator<Item = Arc<TableContext>> + 'a {
+    let versions = catalog.servers.as_ref().map(|facts| facts.version_num);
+    catalog.tables.iter().enumerate().map(move |(index, pair)| context(index, pair, versions, &catalog.sequences, config))
+}
+
+fn context(
+    index: TableIndex,
+    pair: &TablePair,
+    versions: Sides<u32>,
+    sequences: &[SequencePair],
+    config: &Config,
+) -> Arc<TableContext> {
+    let fed = sequences.iter().filter(|_| config.checks.sequence).filter_map(|sequence| {
+        let owner = sequence.owner.as_ref().filter(|owner| owner.table == pair.name)?;
+        let column = pair.columns.iter().find(|column| column.name == owner.column)?;
+        let descending = sequence.definitions.publisher.as_ref().is_some_and(|facts| facts.increment < 0);
+        matches!(column.types.publisher.builtin(), Some("int2" | "int4" | "int8"))
+            .then(|| SequenceColumn { name: column.name.clone(), descending })
+    });
+    let mut sequence_columns: Vec<SequenceColumn> = Vec::new();
+    for column in fed {
+        if !sequence_columns.iter().any(|known| known.name == column.name) {
+            sequence_columns.push(column);
+        }
+    }
+    let shape = Shape::new(pair);
+    Arc::new(TableContext { index, pair: pair.clone(), shape, checks: config.checks, versions, sequence_columns })
+}
+
+struct Run {
+    config: Arc<Config>,
+    servers: Servers,
+    catalog: Catalog,
+    tables: Vec<Progress>,
+    points: Vec<(SyncPoint, Duration)>,
+    not_reached: Option<NotReached>,
+    sequences: Option<Sides<Vec<sequences::State>>>,
+    events: Events,
+    stop: CancellationToken,
+}
+
+impl Run {
+    /// Sync points in turn until every table is settled. True if the run was interrupted.
+    async fn all_sync_points(&mut self) -> bool {
+        let mut idle = Idle::default();
+        let mut recoveries = 0;
+        for id in 1..=SYNC_POINTS_MAX {
+            match self.sync_point(id, &mut idle).await {
+                Ok(true) => return false,
+                Ok(false) => recoveries = 0,
+                Err(error) if error.kind() == ErrorKind::Interrupted || self.stop.is_cancelled() => {
+                    self.give_up(Reason::Interrupted, "the run was interrupted before this was settled");
+                    return true;
+                }
+                Err(error) if recoveries < RECOVERIES_MAX && recoverable(error.kind()) => {
+                    tracing::warn!(%error, "sessions were lost; going on with new ones");
+                    recoveries += 1;
+                    idle = Idle::default();
+                    tokio::time::sleep(RECOVERY_PAUSE).await;
+                    match self.servers.reconnect().await {
+                        Ok(()) => {}
+                        Err(error) => tracing::warn!(%error, "the servers cannot be reached yet"),
+                    }
+                }
+                Err(error) => {
+                    let reason = if recoverable(error.kind()) { Reason::ConnectionLost } else { Reason::ServerError };
+                    self.give_up(reason, &error.to_string());
+                    return false;
+                }
+            }
+        }
+        self.give_up(Reason::SnapshotAge, "more sync points were needed than a run may take");
+        false
+    }
+
+    fn give_up(&mut self, reason: Reason, message: &str) {
+        for table in &mut self.tables {
+            if let Progress::Open(case) = table {
+                case.give_up(reason, message);
+            }
+        }
+    }
+
+    fn all_settled(&self) -> bool {
+        self.tables.iter().all(|table| matches!(table, Progress::Done(_)))
+    }
+
+    /// One sync point from its opening to its closing. True if nothing is left to do.
+    async fn sync_point(&mut self, id: u32, idle: &mut Idle) -> Result<bool> {
+        let mut keepers = self.servers.keepers().await?;
+        let opened = self.open(id, &mut keepers).await?;
+        let point = match opened {
+            Ok(point) => point,
+            Err(not_reached) => {
+                self.give_up(Reason::GateNotReached, &not_reached.message);
+                self.not_reached = Some(not_reached);
+                return Ok(true);
+            }
+        };
+        (self.events)(Event::SyncPoint { id, publisher_lsn: point.publisher_lsn, proof: point.proof.clone() });
+        if self.config.checks.sequence && self.sequences.is_none() {
+            self.sequences = Some(self.read_sequences().await);
+        }
+        if id > 1 {
+            self.renew().await?;
+        }
+        let open = self.tables.iter().filter_map(|table| match table {
+            Progress::Open(case) => Some(&case.table().pair.relations),
+            Progress::Done(_) => None,
+        });
+        let (tables, rows, bytes) = open.fold((0, 0, 0), |(tables, rows, bytes), relations| {
+            let both = [&relations.publisher, &relations.subscriber];
+            let add = |sum: u64, figure: fn(&catalog::Relation) -> u64| sum + both.iter().map(|r| figure(r)).sum::<u64>();
+            (tables + 1, add(rows, |relation| relation.rows_estimate), add(bytes, |relation| relation.bytes))
+        });
+        (self.events)(Event::Planned { tables, rows, bytes });
+        let epoch = Epoch {
+            servers: &self.servers,
+            point: &point,
+            jobs: self.config.jobs.get(),
+            age_max: self.config.snapshot_age_max,
+            events: &self.events,
+            stop: &self.stop,
+        };
+        let result = epoch.run(&mut self.tables, idle).await;
+        let held = point.opened.elapsed();
+        let closed = keepers.close().await;
+        self.points.push((point, held));
+        result?;
+        closed?;
+        Ok(self.all_settled())
+    }
+
+    async fn open(&self, id: u32, keepers: &mut Keepers) -> Result<Result<SyncPoint, NotReached>> {
+        let events = &self.events;
+        let waiting =
+            |message: &str, waited: Duration| events(Event::Waiting { message: message.to_owned(), seconds: waited.as_secs() });
+        let slot_session = || self.servers.slot_session();
+        let request = gate::Request {
+            id,
+            mode: self.config.gate,
+            subscriptions: &self.catalog.subscriptions,
+            wal_segment_bytes: self.catalog.servers.publisher.wal_segment_bytes,
+            timeout: self.config.lag_timeout,
+            stop: &self.stop,
+            waiting: &waiting,
+            slot_session: &slot_session,
+        };
+        let control = self.servers.control.as_ref().map(AsRef::as_ref);
+        gate::open(control, keepers, &request).await
+    }
+
+    /// Reads the subscriber first: the publisher only moves on meanwhile, so that what is behind shows.
+    async fn read_sequences(&self) -> Sides<Vec<sequences::State>> {
+        let pairs = &self.catalog.sequences;
+        let subscriber = sequences::read(&self.servers.control.subscriber, Side::Subscriber, pairs).await;
+        let publisher = sequences::read(&self.servers.control.publisher, Side::Publisher, pairs).await;
+        Sides { publisher, subscriber }
+    }
+
+    /// Reads the catalog again for the tables that are begun anew: their shape may have been the reason.
+    async fn renew(&mut self) -> Result<()> {
+        let waits = |table: &Progress| matches!(table, Progress::Open(case) if case.waits_for_next());
+        if !self.tables.iter().any(waits) {
+            return Ok(());
+        }
+        let catalog = read_catalog(&self.servers, &self.config).await?;
+        let versions = catalog.servers.as_ref().map(|facts| facts.version_num);
+        let now: HashMap<_, _> = catalog.tables.iter().map(|pair| (&pair.name, pair)).collect();
+        for (index, table) in self.tables.iter_mut().enumerate() {
+            let Progress::Open(case) = table else { continue };
+            if !case.waits_for_next() {
+                continue;
+            }
+            match now.get(&case.table().pair.name) {
+                Some(pair) => case.renew(context(index, pair, versions, &self.catalog.sequences, &self.config)),
+                None => case.give_up(Reason::ChangedMeanwhile, "the table is not there, or not selected, any longer"),
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self, started: (jiff::Timestamp, Instant), interrupted: bool) -> Verified {
+        let mut chunks = Vec::new();
+        let mut tables = Vec::new();
+        let mut ends = sequences::Ends::new();
+        for table in self.tables {
+            let mut finished = match table {
+                Progress::Done(finished) => *finished,
+                Progress::Open(case) => case.finish(),
+            };
+            chunks.append(&mut finished.chunks);
+            for (column, end) in finished.sequence_ends {
+                let table = QualifiedName::new(&finished.outcome.schema, &finished.outcome.name);
+                ends.insert((table, column), end);
+            }
+            tables.push(finished.outcome);
+        }
+        let sequences = match &self.sequences {
+            _ if !self.config.checks.sequence => Vec::new(),
+            Some(states) => sequences::judge_all(&self.catalog.sequences, states, &ends),
+            None => sequences::unread(&self.catalog.sequences),
+        };
+        let outcome = assemble::outcome(Settled {
+            config: &self.config,
+            catalog: &self.catalog,
+            endpoints: self.servers.endpoints(),
+            tables,
+            sequences,
+            sync_points: &self.points,
+            not_reached: self.not_reached.as_ref(),
+            started,
+            interrupted,
+        });
+        Verified { outcome, chunks }
+    }
+}
+
+fn recoverable(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Lost | ErrorKind::Connect | ErrorKind::TimedOut)
+}
