@@ -1,0 +1,435 @@
+//! What is asked for of a table's columns, and in which form: decided once per table pair, the same for both sides.
+
+use super::canonical::{Canonical, Canonicalizer};
+use super::copy::CopyReader;
+use super::key::{KeyForm, KeyKind, Labels};
+use crate::catalog::{CollationFacts, ColumnPair, TablePair, TypeFacts, TypeKind};
+use crate::side::Sides;
+use crate::sql;
+
+/// Built-in types whose binary form does not mean the same on both servers although the text does.
+///
+/// The reg* types are sent as object identifiers, which are each cluster's own. A tsquery is sent as a tree, whose
+/// association (`a & (b & c)`) its text does not show, so that it does not survive replication (`tsqueryout`, tsquery.c).
+const AS_TEXT: [&str; 12] = [
+    "regclass",
+    "regcollation",
+    "regconfig",
+    "regdictionary",
+    "regnamespace",
+    "regoper",
+    "regoperator",
+    "regproc",
+    "regprocedure",
+    "regrole",
+    "regtype",
+    "tsquery",
+];
+
+/// Types whose output functions write equal values alike, so that a column may be of one on the publisher and of another on
+/// the subscriber.
+const FAMILIES: [&[&str]; 2] = [&["int2", "int4", "int8"], &["text", "varchar", "name"]];
+
+/// The form in which a column's values are compared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Form {
+    /// The binary form as sent.
+    Verbatim,
+    /// The binary form, normalised.
+    Canonical(Canonical),
+    /// The text of the output function.
+    Text,
+}
+
+/// A proof: comparing the normal forms of keys as bytes is comparing the keys as the default btree order of their types
+/// does, on both servers. Only [`Shape::new`] makes one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyOrder(());
+
+/// What is read of a table, and how it becomes row images and keys.
+#[derive(Debug, Clone)]
+pub struct Shape {
+    columns: Vec<Column>,
+    key: KeyForm,
+    key_len: usize,
+    order: Option<KeyOrder>,
+    uncomparable: Vec<(usize, String)>,
+}
+
+#[derive(Debug, Clone)]
+struct Column {
+    /// Position in [`TablePair::columns`].
+    position: usize,
+    name: String,
+    form: Form,
+}
+
+impl Shape {
+    /// Decides the form of each column. A column that cannot be compared is left out and listed; if it is part of the key,
+    /// the shape has no key.
+    #[must_use]
+    pub fn new(pair: &TablePair) -> Self {
+        let mut uncomparable = Vec::new();
+        let mut forms: Vec<Option<Form>> = Vec::with_capacity(pair.columns.len());
+        for (position, column) in pair.columns.iter().enumerate() {
+            match Form::new(column) {
+                Ok(form) => forms.push(Some(form)),
+                Err(mut reason) => {
+                    if pair.key.columns.contains(&position) {
+                        reason.push_str("; it is part of the key, so rows are compared without a key");
+                    }
+                    uncomparable.push((position, reason));
+                    forms.push(None);
+                }
+            }
+        }
+
+        let key: Option<Vec<_>> = pair
+            .key
+            .columns
+            .iter()
+            .map(|&position| {
+                let column = pair.columns.get(position)?;
+                let (kind, ordered) = key_kind(column, forms.get(position)?.as_ref()?);
+                Some((position, kind, ordered))
+            })
+            .collect();
+        let key = key.unwrap_or_default();
+        let order = (!key.is_empty() && key.iter().all(|(_, _, ordered)| *ordered)).then_some(KeyOrder(()));
+        let positions: Vec<_> = key.iter().map(|(position, _, _)| *position).collect();
+
+        let others = (0..pair.columns.len()).filter(|position| !positions.contains(position));
+        let columns = positions
+            .iter()
+            .copied()
+            .chain(others)
+            .filter_map(|position| {
+                let form = forms.get(position)?.clone()?;
+                Some(Column { position, name: pair.columns.get(position)?.name.clone(), form })
+            })
+            .collect();
+        Self {
+            columns,
+            key_len: key.len(),
+            key: KeyForm::new(key.into_iter().map(|(_, kind, _)| kind).collect()),
+            order,
+            uncomparable,
+        }
+    }
+
+    /// The expressions to select, in order: the key columns in key order, then the other compared columns in the publisher's
+    /// order. The same on both sides, since columns pair by name; they refer to the columns of the only table of the query.
+    #[must_use]
+    pub fn select_list(&self) -> Vec<String> {
+        self.columns
+            .iter()
+            .map(|column| {
+                let name = sql::identifier(&column.name);
+                match column.form {
+                    Form::Verbatim | Form::Canonical(_) => name,
+                    Form::Text => sql::output_text(&name),
+                }
+            })
+            .collect()
+    }
+
+    /// The selected columns as positions in [`TablePair::columns`], in the order of the select list.
+    pub fn columns(&self) -> impl ExactSizeIterator<Item = usize> {
+        self.columns.iter().map(|column| column.position)
+    }
+
+    /// The forms of the selected columns, in the order of the select list.
+    pub fn forms(&self) -> impl ExactSizeIterator<Item = &Form> {
+        self.columns.iter().map(|column| &column.form)
+    }
+
+    /// How many of the selected columns, the first ones, are the key; 0 if nothing identifies a row.
+    #[must_use]
+    pub fn key_len(&self) -> usize {
+        self.key_len
+    }
+
+    /// How keys are brought to their normal form.
+    #[must_use]
+    pub fn key_form(&self) -> &KeyForm {
+        &self.key
+    }
+
+    /// Whether normal forms sort as keys do on both servers; `None` where that is not proven or there is no key.
+    #[must_use]
+    pub fn order(&self) -> Option<KeyOrder> {
+        self.order
+    }
+
+    /// The columns that cannot be compared, as positions in [`TablePair::columns`], and why, for people.
+    #[must_use]
+    pub fn uncomparable(&self) -> &[(usize, String)] {
+        &self.uncomparable
+    }
+
+    /// Whether tuples must be normalised; where not, row images are the tuples themselves.
+    #[must_use]
+    pub fn needs_canonical(&self) -> bool {
+        self.forms().any(|form| matches!(form, Form::Canonical(_)))
+    }
+
+    /// A reader of a COPY of the select list.
+    #[must_use]
+    pub fn copy_reader(&self) -> CopyReader {
+        CopyReader::new(self.columns.len())
+    }
+
+    /// Makes row images of the tuples of such a COPY.
+    #[must_use]
+    pub fn canonicalizer(&self) -> Canonicalizer {
+        let columns = self.forms().map(|form| match form {
+            Form::Canonical(canonical) => Some(canonical.clone()),
+            Form::Verbatim | Form::Text => None,
+        });
+        Canonicalizer::new(columns, self.key_len)
+    }
+}
+
+impl Form {
+    /// The form of a column, or why there is none.
+    fn new(column: &ColumnPair) -> Result<Self, String> {
+        let Sides { publisher, subscriber } = &column.types;
+        if same(publisher, subscriber) {
+            return Ok(if text_only(publisher) || text_only(subscriber) {
+                Self::Text
+            } else {
+                canonical(publisher).map_or(Self::Verbatim, Self::Canonical)
+            });
+        }
+        let family = |facts: &TypeFacts| {
+            let name = facts.builtin()?;
+            FAMILIES.iter().position(|family| family.contains(&name))
+        };
+        match (family(publisher), family(subscriber)) {
+            (Some(left), Some(right)) if left == right => Ok(Self::Text),
+            _ if publisher.declared == subscriber.declared => {
+                Err(format!("column {}: type {} is made otherwise on the subscriber", column.name, publisher.declared))
+            }
+            _ => Err(format!(
+                "column {}: {} on the publisher cannot be compared with {} on the subscriber",
+                column.name, publisher.declared, subscriber.declared
+            )),
+        }
+    }
+}
+
+/// Whether values of both types have the same binary form where they are equal, but for what is normalised.
+fn same(left: &TypeFacts, right: &TypeFacts) -> bool {
+    let (left, right) = (left.base(), right.base());
+    match (&left.kind, &right.kind) {
+        (TypeKind::Array(left), TypeKind::Array(right)) => same(left, right),
+        // The label is sent, not its position.
+        (TypeKind::Base, TypeKind::Base) | (TypeKind::Enum(_), TypeKind::Enum(_)) => left.name == right.name,
+        (TypeKind::Composite(ours), TypeKind::Composite(theirs)) => {
+            left.name == right.name
+                && ours.len() == theirs.len()
+                && ours.iter().zip(theirs).all(|((_, ours), (_, theirs))| same(ours, theirs))
+        }
+        (TypeKind::Range(ours), TypeKind::Range(theirs))
+        | (TypeKind::Multirange(ours), TypeKind::Multirange(theirs)) => left.name == right.name && same(ours, theirs),
+        _ => false,
+    }
+}
+
+/// Whether only the text of a value can be had, or be compared.
+fn text_only(facts: &TypeFacts) -> bool {
+    let base = facts.base();
+    if !base.has_send || base.builtin().is_some_and(|name| AS_TEXT.contains(&name)) {
+        return true;
+    }
+    match &base.kind {
+        TypeKind::Array(inner) | TypeKind::Range(inner) | TypeKind::Multirange(inner) => text_only(inner),
+        TypeKind::Composite(attributes) => attributes.iter().any(|(_, attribute)| text_only(attribute)),
+        // `base` is no domain.
+        TypeKind::Base | TypeKind::Enum(_) | TypeKind::Domain(_) | TypeKind::Pseudo => false,
+    }
+}
+
+/// What must be normalised in the binary form of a type; `None` for nothing.
+fn canonical(facts: &TypeFacts) -> Option<Canonical> {
+    let base = facts.base();
+    match &base.kind {
+        TypeKind::Array(element) => Some(Canonical::Array(canonical(element).map(Box::new))),
+        TypeKind::Composite(attributes) => {
+            Some(Canonical::Record(attributes.iter().map(|(_, attribute)| canonical(attribute)).collect()))
+        }
+        TypeKind::Range(bound) => canonical(bound).map(Box::new).map(Canonical::Range),
+        TypeKind::Multirange(bound) => canonical(bound).map(Box::new).map(Canonical::Multirange),
+        TypeKind::Base => match base.builtin()? {
+            "float4" => Some(Canonical::Float4),
+            "float8" => Some(Canonical::Float8),
+            "point" | "lseg" | "box" | "line" | "circle" => Some(Canonical::Floats { header: 0 }),
+            // The number of points; for a path, whether it is closed before that (`path_send`, geo_ops.c).
+            "polygon" => Some(Canonical::Floats { header: 4 }),
+            "path" => Some(Canonical::Floats { header: 5 }),
+            _ => None,
+        },
+        TypeKind::Enum(_) | TypeKind::Domain(_) | TypeKind::Pseudo => None,
+    }
+}
+
+/// How the values of a key column are brought to their normal form, and whether that sorts as both servers do.
+fn key_kind(column: &ColumnPair, form: &Form) -> (KeyKind, bool) {
+    if *form == Form::Text {
+        return (KeyKind::Bytes, false);
+    }
+    let Sides { publisher, subscriber } = column.types.as_ref().map(TypeFacts::base);
+    if let (TypeKind::Enum(labels), TypeKind::Enum(others)) = (&publisher.kind, &subscriber.kind) {
+        return if labels == others { (KeyKind::Enum(Labels::new(labels)), true) } else { (KeyKind::Bytes, false) };
+    }
+    let bytewise = |collation: &Option<CollationFacts>| collation.as_ref().is_some_and(|facts| facts.bytewise);
+    let bytewise = bytewise(&column.collations.publisher) && bytewise(&column.collations.subscriber);
+    match publisher.builtin() {
+        Some("bool" | "char") => (KeyKind::Plain(1), true),
+        Some("oid") => (KeyKind::Plain(4), true),
+        Some("macaddr") => (KeyKind::Plain(6), true),
+        Some("macaddr8" | "pg_lsn" | "xid8") => (KeyKind::Plain(8), true),
+        Some("uuid") => (KeyKind::Plain(16), true),
+        Some("int2") => (KeyKind::Signed(2), true),
+        Some("int4" | "date") => (KeyKind::Signed(4), true),
+        Some("int8" | "time" | "timestamp" | "timestamptz" | "money") => (KeyKind::Signed(8), true),
+        Some("float4") => (KeyKind::Float4, true),
+        Some("float8") => (KeyKind::Float8, true),
+        Some("numeric") => (KeyKind::Numeric, true),
+        Some("interval") => (KeyKind::Interval, true),
+        Some("timetz") => (KeyKind::TimeTz, true),
+        Some("bytea") => (KeyKind::Bytes, true),
+        Some("text" | "varchar" | "name") => (KeyKind::Bytes, bytewise),
+        Some("bpchar") => (KeyKind::Padded, bytewise),
+        _ => (KeyKind::Raw, false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::row::testing::{builtin, collation, column, facts, pair};
+
+    fn array(element: TypeFacts) -> TypeFacts {
+        facts("pg_catalog", "_", TypeKind::Array(Box::new(element)))
+    }
+
+    fn columns(publisher: &TypeFacts, subscriber: &TypeFacts) -> ColumnPair {
+        ColumnPair { types: Sides::new(publisher.clone(), subscriber.clone()), ..column("c", publisher) }
+    }
+
+    fn form(publisher: &TypeFacts, subscriber: &TypeFacts) -> Result<Form, String> {
+        Form::new(&columns(publisher, subscriber))
+    }
+
+    fn labels(labels: &[&str]) -> TypeFacts {
+        facts("public", "mood", TypeKind::Enum(labels.iter().map(|&label| label.to_owned()).collect()))
+    }
+
+    fn composite(attributes: &[(&str, TypeFacts)]) -> TypeFacts {
+        let attributes = attributes.iter().map(|(name, facts)| ((*name).to_owned(), facts.clone())).collect();
+        facts("public", "composite", TypeKind::Composite(attributes))
+    }
+
+    #[test]
+    fn what_has_no_sound_binary_form_is_text() {
+        let item = TypeFacts { has_send: false, ..builtin("aclitem") };
+        let domain = facts("public", "d", TypeKind::Domain(Box::new(builtin("regclass"))));
+        for facts in [
+            item.clone(),
+            array(item.clone()),
+            domain.clone(),
+            array(domain.clone()),
+            composite(&[("a", array(domain))]),
+            facts("public", "r", TypeKind::Range(Box::new(item))),
+            array(builtin("tsquery")),
+        ] {
+            assert_eq!(form(&facts, &facts), Ok(Form::Text), "{facts:?}");
+        }
+        assert_eq!(form(&builtin("ltree"), &TypeFacts { has_send: false, ..builtin("ltree") }), Ok(Form::Text));
+        assert_eq!(form(&builtin("oid"), &builtin("oid")), Ok(Form::Verbatim));
+        // A type of the user's that happens to have that name.
+        assert_eq!(
+            form(&facts("public", "regclass", TypeKind::Base), &facts("public", "regclass", TypeKind::Base)),
+            Ok(Form::Verbatim)
+        );
+    }
+
+    #[test]
+    fn differing_types_are_compared_only_within_a_family() {
+        let domain = facts("public", "d", TypeKind::Domain(Box::new(builtin("int8"))));
+        assert_eq!(form(&builtin("int4"), &builtin("int8")), Ok(Form::Text));
+        assert_eq!(form(&builtin("int2"), &domain), Ok(Form::Text));
+        assert_eq!(form(&builtin("int8"), &domain), Ok(Form::Verbatim));
+        assert_eq!(form(&builtin("varchar"), &builtin("text")), Ok(Form::Text));
+        assert_eq!(form(&builtin("name"), &builtin("text")), Ok(Form::Text));
+        for (publisher, subscriber) in [
+            (builtin("bpchar"), builtin("text")),
+            (builtin("int4"), builtin("numeric")),
+            (builtin("int4"), builtin("text")),
+            (builtin("timestamp"), builtin("timestamptz")),
+            (builtin("float4"), builtin("float8")),
+            (builtin("int4"), array(builtin("int4"))),
+            (array(builtin("int4")), array(builtin("int8"))),
+            (facts("public", "text", TypeKind::Base), builtin("text")),
+            (facts("public", "citext", TypeKind::Base), facts("extensions", "citext", TypeKind::Base)),
+            (facts("pg_catalog", "record", TypeKind::Pseudo), facts("pg_catalog", "record", TypeKind::Pseudo)),
+            (composite(&[("a", builtin("int4"))]), composite(&[("a", builtin("int8"))])),
+            (composite(&[("a", builtin("int4"))]), composite(&[])),
+        ] {
+            assert!(form(&publisher, &subscriber).is_err(), "{publisher:?} {subscriber:?}");
+        }
+        assert_eq!(
+            form(&composite(&[("a", builtin("int4"))]), &composite(&[("b", builtin("int4"))])),
+            Ok(Form::Canonical(Canonical::Record(vec![None])))
+        );
+        assert_eq!(form(&labels(&["a", "b"]), &labels(&["b", "a"])), Ok(Form::Verbatim));
+    }
+
+    #[test]
+    fn an_order_takes_proof_on_both_sides() {
+        let ordered = |columns: Vec<ColumnPair>| {
+            let key: Vec<_> = (0..columns.len()).collect();
+            Shape::new(&pair(columns, &key)).order().is_some()
+        };
+        let text = column("t", &builtin("text"));
+        assert!(ordered(vec![text.clone(), column("i", &builtin("int4"))]));
+        for side in crate::side::Side::BOTH {
+            for facts in [Some(collation(false)), None] {
+                let mut other = text.clone();
+                *other.collations.get_mut(side) = facts;
+                assert!(!ordered(vec![column("i", &builtin("int4")), other]));
+            }
+        }
+        assert!(!ordered(vec![columns(&builtin("int4"), &builtin("int8"))]));
+        assert!(!ordered(vec![columns(&labels(&["a", "b"]), &labels(&["b", "a"]))]));
+        assert!(ordered(vec![columns(&labels(&["a", "b"]), &labels(&["a", "b"]))]));
+        assert!(!ordered(vec![column("j", &builtin("jsonb"))]));
+        assert!(!ordered(vec![column("a", &array(builtin("int4")))]));
+        assert!(!ordered(vec![column("c", &facts("public", "citext", TypeKind::Base))]));
+        assert!(!ordered(vec![]));
+    }
+
+    #[test]
+    fn key_columns_come_first_and_uncomparable_ones_not_at_all() {
+        let int = builtin("int4");
+        let odd = ColumnPair { name: "odd".to_owned(), ..columns(&builtin("int4"), &builtin("text")) };
+        let all = vec![column("a", &int), odd, column("b \"", &int), column("c", &builtin("regclass"))];
+        let shape = Shape::new(&pair(all.clone(), &[2, 0]));
+        assert_eq!(shape.columns().collect::<Vec<_>>(), [2, 0, 3]);
+        assert_eq!(shape.select_list()[..2], ["\"b \"\"\"".to_owned(), "\"a\"".to_owned()]);
+        assert_eq!(shape.select_list()[2], sql::output_text("\"c\""));
+        assert_eq!((shape.key_len(), shape.order().is_some(), shape.needs_canonical()), (2, true, false));
+        let [(1, reason)] = shape.uncomparable() else { panic!("one column") };
+        assert_eq!(reason, "column odd: int4 on the publisher cannot be compared with text on the subscriber");
+
+        let keyless = Shape::new(&pair(all, &[0, 1]));
+        assert_eq!(keyless.columns().collect::<Vec<_>>(), [0, 2, 3]);
+        assert_eq!((keyless.key_len(), keyless.order()), (0, None));
+        assert!(keyless.uncomparable()[0].1.ends_with("without a key"));
+
+        let nothing = Shape::new(&pair(Vec::new(), &[]));
+        assert!(nothing.select_list().is_empty());
+        assert_eq!(nothing.canonicalizer().row(&[0, 0]).expect("valid").key_end(), 2);
+    }
+}
