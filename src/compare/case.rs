@@ -193,8 +193,7 @@ impl Case {
 
     /// Reads what is not settled: of a heap scan everything.
     fn read_again(&mut self) -> Vec<Job> {
-        let Some(plan) = &self.plan else { return Vec::new() };
-        let by_key = plan.scan == ScanKind::KeyRange;
+        let Some(by_key) = self.plan.as_ref().map(|plan| plan.scan == ScanKind::KeyRange) else { return Vec::new() };
         for chunk in &mut self.chunks {
             if !by_key || chunk.settled.is_none() {
                 *chunk = Chunk::default();
@@ -203,6 +202,7 @@ impl Case {
         if !by_key {
             self.forget_differences();
         }
+        let Some(plan) = &self.plan else { return Vec::new() };
         let slices = plan.slices.as_ref().map(|slices| match by_key {
             true => (0..).zip(slices).filter(|(at, _)| self.is_open(*at)).map(|(_, slice)| slice.clone()).collect(),
             false => slices.clone(),
@@ -253,14 +253,14 @@ impl Case {
                 self.plan_with(chunking)
             }
             (Piece::Tallies(tallies), Work::Tally(_, slice)) => self.take_tallies(job.side, &tallies, slice),
-            (Piece::Digests(entries, tallies), _) => match &mut self.drill {
-                Drill::Listing(listing) if listing.take(job.side, entries, tallies) => self.list_complete(),
-                _ => Vec::new(),
-            },
-            (Piece::Rows(rows), _) => match &mut self.drill {
-                Drill::Naming { naming, .. } if naming.take(job.side, rows) => self.describe(),
-                _ => Vec::new(),
-            },
+            (Piece::Digests(entries, tallies), _) => {
+                let Drill::Listing(listing) = &mut self.drill else { return Vec::new() };
+                if listing.take(job.side, entries, tallies) { self.list_complete() } else { Vec::new() }
+            }
+            (Piece::Rows(rows), _) => {
+                let Drill::Naming { naming, .. } = &mut self.drill else { return Vec::new() };
+                if naming.take(job.side, rows) { self.describe() } else { Vec::new() }
+            }
             (Piece::Evaluated(values), _) => self.answers(job.side, values),
             _ => self.fail(Reason::ServerError, "a job brought back something else than it was sent for"),
         }
@@ -330,7 +330,7 @@ impl Case {
             if ready && chunk.tallies.agree() {
                 chunk.settled = Some(self.sync_point);
             } else if ready && !self.divergent.iter().any(|&(known, _)| known == at) && !drilled(&self.drill, at) {
-                self.divergent.push((at, chunk.tallies.publisher.rows.max(chunk.tallies.subscriber.rows)));
+                self.divergent.push((at, chunk.tallies.publisher.rows().max(chunk.tallies.subscriber.rows())));
             }
         }
         self.drill_on(None)

@@ -23,7 +23,7 @@ pub struct Finished {
 impl Case {
     /// Rows read so far on both sides.
     fn rows_read(&self) -> Sides<u64> {
-        Sides::from_fn(|side| self.chunks.iter().map(|chunk| chunk.tallies.get(side).rows).sum())
+        Sides::from_fn(|side| self.chunks.iter().map(|chunk| chunk.tallies.get(side).rows()).sum())
     }
 
     fn rows_check(&self) -> Option<RowsCheck> {
@@ -43,7 +43,7 @@ impl Case {
             .filter(|(_, chunk)| chunk.read.publisher && chunk.read.subscriber && !chunk.tallies.agree())
             .map(|(at, _)| at)
             .collect();
-        let key_names: Vec<&str> = self.table.shape.column_names().into_iter().take(self.table.shape.key_len()).collect();
+        let key_names: Vec<&str> = self.table.column_names().into_iter().take(self.table.shape.key_len()).collect();
         let mut divergent_ranges = Vec::new();
         let mut rest = divergent.as_slice();
         while let Some(&first) = rest.first() {
@@ -106,7 +106,7 @@ impl Case {
     }
 
     fn ledger(&self) -> Vec<ChunkRecord> {
-        let key_names: Vec<&str> = self.table.shape.column_names().into_iter().take(self.table.shape.key_len()).collect();
+        let key_names: Vec<&str> = self.table.column_names().into_iter().take(self.table.shape.key_len()).collect();
         let settled = (0..).zip(&self.chunks).filter_map(|(at, chunk)| chunk.settled.map(|point| (at, chunk, point)));
         settled
             .map(|(at, chunk, sync_point)| ChunkRecord {
@@ -116,8 +116,8 @@ impl Case {
                 range: self.chunking.range(at, at, &key_names),
                 sync_point,
                 verdict: agree(Some(&chunk.tallies.publisher), Some(&chunk.tallies.subscriber)),
-                publisher_rows: chunk.tallies.publisher.rows,
-                subscriber_rows: chunk.tallies.subscriber.rows,
+                publisher_rows: chunk.tallies.publisher.rows(),
+                subscriber_rows: chunk.tallies.subscriber.rows(),
                 publisher_digest: chunk.tallies.publisher.digest_hex(),
                 subscriber_digest: chunk.tallies.subscriber.digest_hex(),
             })

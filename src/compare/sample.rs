@@ -16,7 +16,7 @@ const ROWS_PER_BATCH: usize = 100;
 
 /// How many differences are named at once.
 pub(crate) fn batch_size(table: &TableContext) -> usize {
-    (TEXTS_PER_BATCH / table.shape.column_names().len().max(1)).clamp(1, ROWS_PER_BATCH)
+    (TEXTS_PER_BATCH / table.shape.columns().len().max(1)).clamp(1, ROWS_PER_BATCH)
 }
 
 /// Some differences while their rows and answers come in.
@@ -85,7 +85,7 @@ fn describe_row(
     rows: Sides<Option<&SampledRow>>,
     show_values: bool,
 ) -> (Sample, Vec<String>) {
-    let names = table.shape.column_names();
+    let names = table.column_names();
     let text = |row: &SampledRow, at: usize| row.texts.get(at).cloned().flatten().map_or(Value::Null, Value::String);
     let any = rows.publisher.or(rows.subscriber);
     let key: KeyText = any
@@ -105,7 +105,7 @@ fn describe_row(
         let asked: Option<Vec<_>> = differing
             .iter()
             .map(|&at| {
-                let column = table.shape.column(&table.pair, at)?;
+                let column = table.shape.columns().nth(at).and_then(|at| table.pair.columns.get(at))?;
                 let value = |row: &SampledRow| row.texts.get(at).cloned().flatten().filter(|text| !text.ends_with('…'));
                 representation::equality(column, &value(publisher)?, &value(subscriber)?)
             })
@@ -118,7 +118,7 @@ fn describe_row(
         key,
         columns,
         representation_only,
-        row_digest: any.filter(|_| table.shape.key_len() == 0).map(|row| row.digest.to_hex()),
+        row_digest: any.filter(|_| table.shape.key_len() == 0).map(|row| row.digest.to_string()),
         publisher: values(rows.publisher),
         subscriber: values(rows.subscriber),
     };

@@ -10,4 +10,3 @@ pub mod rules;
 mod stall;
 
 pub use open::{Keepers, NotReached, Request, Snapshot, SyncPoint, open};
-pub(crate) use observe::snapshot_expression;

@@ -7,18 +7,6 @@ use crate::gate::rules::{Progress, SnapshotText, Writer};
 use crate::lsn::Lsn;
 use crate::sql;
 
-/// First version with `pg_current_snapshot()`; before it was `txid_current_snapshot()` (release notes of 13).
-const PG_CURRENT_SNAPSHOT_SINCE: u32 = 130_000;
-
-/// The current snapshot as text, as an SQL expression.
-pub(crate) fn snapshot_expression(version_num: u32) -> &'static str {
-    if version_num >= PG_CURRENT_SNAPSHOT_SINCE {
-        "pg_catalog.pg_current_snapshot()::pg_catalog.text"
-    } else {
-        "pg_catalog.txid_current_snapshot()::pg_catalog.text"
-    }
-}
-
 /// Transactions of this database that hold a transaction identifier, prepared ones included.
 ///
 /// `pg_locks` rather than `pg_stat_activity.backend_xid`: the former is readable by everybody, the latter is NULL (as if
@@ -105,7 +93,7 @@ pub(crate) fn position(session: &Session, text: Option<&str>, wal_segment_bytes:
 pub(crate) async fn snapshot_and_position(publisher: &Session, wal_segment_bytes: u64) -> Result<(SnapshotText, Lsn)> {
     let query = format!(
         "SELECT {}, pg_catalog.pg_current_wal_insert_lsn()",
-        snapshot_expression(publisher.version_num())
+        publisher.current_snapshot_sql()
     );
     let rows = publisher.rows_simple(&query).await?;
     match rows.as_slice() {

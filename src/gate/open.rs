@@ -8,7 +8,7 @@ use crate::catalog::Subscription;
 use crate::config::GateMode;
 use crate::connect::Session;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gate::observe::{self, snapshot_expression, unexpected};
+use crate::gate::observe::{self, unexpected};
 use crate::gate::rules::{Around, Caught, NotYet, SnapshotText, accept_caught_up, accept_still};
 use crate::gate::stall;
 use crate::lsn::Lsn;
@@ -243,10 +243,10 @@ async fn export(keepers: &Keepers, side: Side, wal_segment_bytes: Option<u64>) -
     let position = if wal_segment_bytes.is_some() { "pg_catalog.pg_current_wal_insert_lsn()" } else { "NULL" };
     let batch = format!(
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT {}, pg_catalog.pg_export_snapshot(), {position}",
-        snapshot_expression(keeper.version_num())
+        keeper.current_snapshot_sql()
     );
-    let rows = keeper.rows_simple(&batch).await?;
-    match rows.first().map(Vec::as_slice) {
+    let answers = keeper.statements(&batch).await?;
+    match answers.last().and_then(|rows| rows.first()).map(Vec::as_slice) {
         Some([Some(text), Some(exported), position]) => {
             let lsn = match wal_segment_bytes {
                 Some(segment) => Some(observe::position(keeper, position.as_deref(), segment)?),

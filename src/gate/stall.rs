@@ -50,23 +50,23 @@ async fn subscriber_causes(subscriber: &Session, subscription: &Subscription) ->
     let oid = subscription.oid;
     let mut causes = Vec::new();
     let enabled = format!("SELECT subenabled FROM pg_catalog.pg_subscription WHERE oid = {oid}");
-    match subscriber.value(&enabled).await {
-        Ok(Some(enabled)) if enabled == "f" => {
+    match first(subscriber, &enabled).await {
+        Some(Some(enabled)) if enabled == "f" => {
             causes.push(format!("subscription {name} is disabled (ALTER SUBSCRIPTION {} ENABLE)", sql::identifier(name)));
         }
-        Ok(None) => causes.push(format!("subscription {name} is not there any longer")),
+        None => causes.push(format!("subscription {name} cannot be seen any longer")),
         _ => {}
     }
     let worker =
         format!("SELECT count(pid) FROM pg_catalog.pg_stat_subscription WHERE subid = {oid} AND relid IS NULL");
-    if let Ok(Some(workers)) = subscriber.value(&worker).await
+    if let Some(Some(workers)) = first(subscriber, &worker).await
         && workers == "0"
     {
         causes.push(format!("subscription {name} has no apply worker (look at the subscriber's log)"));
     }
     if subscriber.version_num() >= SUBSCRIPTION_STATS_SINCE {
         let errors = format!("SELECT apply_error_count FROM pg_catalog.pg_stat_subscription_stats WHERE subid = {oid}");
-        if let Ok(Some(errors)) = subscriber.value(&errors).await
+        if let Some(Some(errors)) = first(subscriber, &errors).await
             && errors != "0"
         {
             causes.push(format!("subscription {name} has counted {errors} apply errors (look at the subscriber's log)"));
@@ -84,4 +84,9 @@ async fn subscriber_causes(subscriber: &Session, subscription: &Subscription) ->
         }
     }
     causes
+}
+
+/// The first value of an answer; `None` without an answer.
+async fn first(session: &Session, query: &str) -> Option<Option<String>> {
+    session.rows_simple(query).await.ok()?.into_iter().flatten().next()
 }

@@ -12,7 +12,7 @@ mod statement;
 pub use chunks::{Bound, Chunking, SampleSpec, cut_ranges, sample_spec};
 pub use range::{ChunkRange, KeyText};
 pub use slices::{Slice, slices};
-pub use statement::{Reading, heap_check, sample_statement, select_list, statement};
+pub use statement::{Reading, column_names, heap_check, sample_statement, select_list, statement};
 
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -88,10 +88,10 @@ pub fn choose_scan(pair: &TablePair, shape: &Shape, limits: &Limits, unfinished:
         return (ScanKind::Heap, "read in physical order: no sort, no index, sequential".to_owned());
     }
     let indexed = pair.relations.publisher.key_index && pair.relations.subscriber.key_index;
-    if shape.is_ordered() && indexed {
+    if shape.order().is_some() && indexed {
         (ScanKind::KeyRange, "a heap scan could outlast the snapshots, and the key has an index on both sides".to_owned())
     } else {
-        let why = if shape.is_ordered() {
+        let why = if shape.order().is_some() {
             "read in physical order although that may outlast the snapshots: a side has no index on the key"
         } else {
             "read in physical order although that may outlast the snapshots: the two sides do not provably share a key order"

@@ -19,16 +19,15 @@ pub enum Reading {
 
 /// The select list of a reading.
 #[must_use]
-pub fn select_list(shape: &Shape, side: Side, reading: &Reading) -> String {
-    let mut list = shape.select_list(side);
+pub fn select_list(pair: &TablePair, shape: &Shape, reading: &Reading) -> String {
+    let mut list = shape.select_list();
     if *reading != Reading::Image {
         list.push("tableoid".to_owned());
         list.push("ctid".to_owned());
     }
     if let Reading::ImagePositionAndTexts(characters) = reading {
-        let texts: Vec<_> = shape
-            .column_names()
-            .iter()
+        let texts: Vec<_> = column_names(pair, shape)
+            .into_iter()
             .map(|name| {
                 let text = sql::output_text(&sql::identifier(name));
                 format!(
@@ -56,22 +55,27 @@ fn from(relation: &Relation) -> String {
     if relation.partitioned { relation.name.to_sql() } else { format!("ONLY {}", relation.name.to_sql()) }
 }
 
-/// The key columns as SQL, in key order.
+/// The names of the compared columns, in the order of the row image: the key first.
 #[must_use]
-pub fn key_columns_sql(pair: &TablePair, shape: &Shape) -> Vec<String> {
-    let _ = pair;
-    shape.column_names().iter().take(shape.key_len()).map(|name| sql::identifier(name)).collect()
+pub fn column_names<'a>(pair: &'a TablePair, shape: &Shape) -> Vec<&'a str> {
+    shape.columns().filter_map(|at| pair.columns.get(at)).map(|column| column.name.as_str()).collect()
+}
+
+/// The key columns as SQL, in key order.
+fn key_columns_sql(pair: &TablePair, shape: &Shape) -> Vec<String> {
+    column_names(pair, shape).into_iter().take(shape.key_len()).map(sql::identifier).collect()
 }
 
 /// `(a, b) >= ('1'::int8, 'x'::text)`, spelled so that the default btree order of built-in types is meant and an index on
 /// the key serves it (PostgreSQL manual, "Row Constructor Comparison").
 fn row_comparison(pair: &TablePair, shape: &Shape, side: Side, operator: &str, bound: &Bound) -> String {
     let columns = key_columns_sql(pair, shape);
+    let types = shape.columns().filter_map(|at| pair.columns.get(at)).map(|column| column.types.get(side).base());
     let values: Vec<_> = bound
         .text
         .iter()
-        .zip(shape.key_types(side))
-        .map(|(text, type_name)| format!("{}::{}", sql::literal(text), type_name.to_sql()))
+        .zip(types)
+        .map(|(text, facts)| format!("{}::{}", sql::literal(text), facts.name.to_sql()))
         .collect();
     format!("({}) OPERATOR(pg_catalog.{operator}) ({})", columns.join(", "), values.join(", "))
 }
@@ -105,7 +109,7 @@ pub fn statement(
         }
     }
     conditions.extend(filter(relation));
-    let list = select_list(shape, side, reading);
+    let list = select_list(pair, shape, reading);
     format!("COPY (SELECT {list} FROM {source}{}) TO STDOUT (FORMAT binary)", where_clause(&conditions))
 }
 
@@ -113,7 +117,7 @@ pub fn statement(
 #[must_use]
 pub fn sample_statement(pair: &TablePair, shape: &Shape, spec: &SampleSpec) -> String {
     let relation = &pair.relations.publisher;
-    let mut list: Vec<_> = shape.select_list(Side::Publisher).into_iter().take(shape.key_len()).collect();
+    let mut list: Vec<_> = shape.select_list().into_iter().take(shape.key_len()).collect();
     list.extend(key_columns_sql(pair, shape).iter().map(|column| sql::output_text(column)));
     let mut conditions: Vec<_> = filter(relation).into_iter().collect();
     if spec.row_share < 1.0 {

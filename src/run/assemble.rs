@@ -31,6 +31,8 @@ pub(crate) struct Settled<'a> {
     pub(crate) sync_points: &'a [(SyncPoint, Duration)],
     pub(crate) not_reached: Option<&'a NotReached>,
     pub(crate) started: (jiff::Timestamp, Instant),
+    /// Bytes received by COPY.
+    pub(crate) bytes: u64,
     pub(crate) interrupted: bool,
 }
 
@@ -43,8 +45,8 @@ pub(crate) fn server(catalog: &Catalog, endpoints: &Sides<Endpoint>, side: Side)
     let (facts, endpoint) = (catalog.servers.get(side), endpoints.get(side));
     Server {
         server_version: facts.version.clone(),
-        host: endpoint.host().to_owned(),
-        port: endpoint.port(),
+        host: endpoint.host.clone(),
+        port: endpoint.port,
         database: facts.database.clone(),
         user: facts.user.clone(),
         system_identifier: facts.system_identifier.clone(),
@@ -61,7 +63,7 @@ fn exit_code(verdict: Verdict) -> u8 {
 }
 
 pub(crate) fn outcome(settled: Settled<'_>) -> Outcome {
-    let Settled { config, catalog, endpoints, mut tables, sequences, sync_points, not_reached, started, interrupted } =
+    let Settled { config, catalog, endpoints, mut tables, sequences, sync_points, not_reached, started, bytes, interrupted } =
         settled;
     tables.extend(catalog.unpaired.iter().map(unpaired));
     tables.sort_by(|a, b| (&a.schema, &a.name).cmp(&(&b.schema, &b.name)));
@@ -89,7 +91,7 @@ pub(crate) fn outcome(settled: Settled<'_>) -> Outcome {
         tables,
         sequences,
         findings: catalog.findings.clone(),
-        totals: Totals { publisher_rows, subscriber_rows, elapsed_ms: millis(started.1.elapsed()) },
+        totals: Totals { publisher_rows, subscriber_rows, bytes, elapsed_ms: millis(started.1.elapsed()) },
     }
 }
 

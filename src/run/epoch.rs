@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::task::{Id, JoinSet};
@@ -52,6 +53,8 @@ pub(crate) struct Epoch<'a> {
     pub(crate) jobs: usize,
     pub(crate) age_max: Duration,
     pub(crate) events: &'a Events,
+    /// Counts the bytes received by COPY.
+    pub(crate) bytes: &'a Arc<AtomicU64>,
     pub(crate) stop: &'a CancellationToken,
 }
 
@@ -78,10 +81,13 @@ impl Epoch<'_> {
             Progress::Done(_) => 0,
         };
         pending.sort_by_key(|at| std::cmp::Reverse(bytes(at)));
-        let events = Arc::clone(self.events);
+        let (events, total) = (Arc::clone(self.events), Arc::clone(self.bytes));
         let context = Arc::new(Context {
             snapshots: self.point.snapshots.clone(),
-            progress: Box::new(move |side, rows, bytes| events(Event::Read { side, rows, bytes })),
+            progress: Box::new(move |side, rows, bytes| {
+                total.fetch_add(bytes, Ordering::Relaxed);
+                events(Event::Read { side, rows, bytes });
+            }),
         });
         let live = idle.sessions.as_ref().map(Vec::len);
         let mut state = State {

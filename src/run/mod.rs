@@ -1,7 +1,23 @@
 //! The engines.
 
+mod assemble;
+mod epoch;
 mod event;
+mod monitor;
 mod outcome;
+mod plan;
+mod plan_outcome;
+mod queue;
+mod sequences;
+mod servers;
+mod verify;
 
+pub use crate::compare::{
+    Cause, Checks, ChunkRecord, ColumnCheck, DifferenceKind, FigureCheck, RowCounts, RowsCheck, Sample, TableOutcome,
+};
+pub use crate::plan::{ChunkRange, KeyText};
 pub use event::{Event, Events};
 pub use outcome::*;
+pub use plan::plan;
+pub use plan_outcome::{PlanOutcome, PlannedTable};
+pub use verify::{Verified, verify};

@@ -81,7 +81,7 @@ fn planned(table: &TableContext, config: &Config) -> PlannedTable {
         name: pair.name.name.clone(),
         scan: plan.scan.name().to_owned(),
         why: plan.why,
-        key: shape.column_names().iter().take(shape.key_len()).map(|&name| name.to_owned()).collect(),
+        key: table.column_names().iter().take(shape.key_len()).map(|&name| name.to_owned()).collect(),
         chunks,
         chunked_by: chunked_by.to_owned(),
         rows_estimate: plan::estimated_rows(pair),

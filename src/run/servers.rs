@@ -39,7 +39,7 @@ impl Servers {
         let settings = SessionSettings::control(transaction_limit(&config));
         let open = |side: Side| {
             let options = config.servers.get(side).clone();
-            async move { Session::open(&options, side, "control", settings, None).await }
+            async move { Session::open(&options, side, "control", &settings, None).await }
         };
         let (publisher, subscriber) = futures::future::join(open(Side::Publisher), open(Side::Subscriber)).await;
         let control = Sides::new(publisher?, subscriber?);
@@ -83,7 +83,7 @@ impl Servers {
     fn open(&self, side: Side, role: String, settings: SessionSettings) -> BoxFuture<'static, Result<Session>> {
         let config = Arc::clone(&self.config);
         let endpoint = self.endpoints.get(side).clone();
-        async move { Session::open(config.servers.get(side), side, &role, settings, Some(&endpoint)).await }.boxed()
+        async move { Session::open(config.servers.get(side), side, &role, &settings, Some(&endpoint)).await }.boxed()
     }
 
     /// Opens the sessions that hold snapshots.

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{self, Catalog, SequencePair, TableIndex, TablePair};
 use crate::compare::{Case, ChunkRecord, Settings};
-use crate::config::{Config, GateMode};
+use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::{self, Keepers, NotReached, SyncPoint};
 use crate::plan::Limits;
@@ -69,6 +70,7 @@ pub async fn verify(config: Config, events: Events, stop: CancellationToken) -> 
         catalog,
         servers,
         events,
+        bytes: Arc::default(),
         stop,
     };
     let interrupted = run.all_sync_points().await;
@@ -136,6 +138,8 @@ struct Run {
     not_reached: Option<NotReached>,
     sequences: Option<Sides<Vec<sequences::State>>>,
     events: Events,
+    /// Bytes received by COPY so far.
+    bytes: Arc<AtomicU64>,
     stop: CancellationToken,
 }
 
@@ -220,6 +224,7 @@ impl Run {
             jobs: self.config.jobs.get(),
             age_max: self.config.snapshot_age_max,
             events: &self.events,
+            bytes: &self.bytes,
             stop: &self.stop,
         };
         let result = epoch.run(&mut self.tables, idle).await;
@@ -310,6 +315,7 @@ impl Run {
             sync_points: &self.points,
             not_reached: self.not_reached.as_ref(),
             started,
+            bytes: self.bytes.load(Ordering::Relaxed),
             interrupted,
         });
         Verified { outcome, chunks }

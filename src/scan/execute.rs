@@ -9,10 +9,11 @@ use tokio_util::sync::CancellationToken;
 use crate::connect::Session;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::Snapshot;
-use crate::plan::{Bound, Reading, Slice, heap_check, sample_statement, statement};
-use crate::row::{Canonicalizer, CopyReader, KeyForm, Row, RowDigest, Tally};
+use crate::plan::{Chunking, Reading, Slice, heap_check, sample_statement, select_list, statement};
+use crate::row::{CopyReader, Tally};
 use crate::scan::filer::Filer;
-use crate::scan::{DrillUnit, Entry, Figures, Job, Piece, Position, SampledRow, TableContext, Work, figure_statements};
+use crate::scan::sinks::{DigestSink, POSITION_FIELDS, RowSink, SampleSink, TallySink};
+use crate::scan::{Figures, Job, Piece, Position, TableContext, Work, figure_statements};
 use crate::side::{Side, Sides};
 use crate::sql;
 
@@ -22,8 +23,6 @@ const PROGRESS_BYTES: u64 = 1 << 20;
 const VALUE_CHARACTERS: usize = 1000;
 /// How long ending a transaction may take before the session is given up.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
-/// Fields behind the image that tell where a row lies: `tableoid`, `ctid`.
-const POSITION_FIELDS: usize = 2;
 
 /// What all jobs of a sync point share.
 pub struct Context {
@@ -63,21 +62,28 @@ pub async fn execute(session: Session, job: Job, context: Arc<Context>, give_way
             );
             let ended = usable && matches!(tokio::time::timeout(END_TIMEOUT, session.batch("ROLLBACK")).await, Ok(Ok(())));
             if !ended {
-                session.cancel().await;
+                abandon(&session).await;
             }
             Done { session: ended.then_some(session), job, result: Err(error) }
         }
         None => {
-            session.cancel().await;
+            abandon(&session).await;
             Done { session: None, job, result: Err(Error::new(ErrorKind::Cancelled, "gave way")) }
         }
     }
 }
 
+/// Stops what a session is doing before it is dropped: closing a connection alone does not stop a statement at once.
+async fn abandon(session: &Session) {
+    if let Err(error) = session.cancel().await {
+        tracing::debug!(%error, "a statement could not be cancelled");
+    }
+}
+
 async fn transaction(session: &Session, job: &Job, context: &Context) -> Result<Piece> {
     let snapshot = context.snapshots.get(job.side);
-    let seen = session.begin_imported(&snapshot.exported).await?;
-    if seen != snapshot.text {
+    let imported = session.begin_imported(&snapshot.exported).await?;
+    if imported.snapshot != snapshot.text {
         return Err(Error::new(
             ErrorKind::Corrupt,
             format!("a session of the {} imported another snapshot than was exported", job.side),
@@ -101,13 +107,13 @@ async fn transaction(session: &Session, job: &Job, context: &Context) -> Result<
 /// Does the work inside of the transaction; also tells which part of the table was read.
 async fn work<'a>(session: &Session, job: &'a Job, context: &Context) -> Result<(Piece, Option<&'a Slice>)> {
     let table = &job.table;
-    let image = |chunking, slice, reading| statement(&table.pair, &table.shape, job.side, chunking, slice, &reading);
+    let image = |chunking: &Chunking, slice: &Slice, reading: Reading| statement(&table.pair, &table.shape, job.side, chunking, slice, &reading);
     Ok(match &job.work {
         Work::Evaluate(expressions) => (Piece::Evaluated(evaluate(session, expressions).await?), None),
         Work::Figures => (Piece::Figures(figures(session, table, job.side).await?), Some(&Slice::Whole)),
         Work::Sample(spec) => {
             let query = sample_statement(&table.pair, &table.shape, spec);
-            let mut sink = SampleSink { key: table.shape.key_form(), key_len: table.shape.key_len(), bounds: Vec::new() };
+            let mut sink = SampleSink { form: table.shape.key_form(), key_len: table.shape.key_len(), bounds: Vec::new() };
             let fields = 2 * table.shape.key_len();
             copy(session, &query, fields, |_, _| {}, |tuple| sink.take(tuple)).await?;
             (Piece::Samples(sink.bounds), Some(&Slice::Whole))
@@ -115,27 +121,27 @@ async fn work<'a>(session: &Session, job: &'a Job, context: &Context) -> Result<
         Work::Tally(chunking, slice) => {
             let query = image(chunking, slice, Reading::Image);
             let mut sink = TallySink {
-                filer: Filer::new(table.shape.key_form(), chunking),
+                filer: Filer::new(&table.shape, chunking),
                 canonical: table.shape.canonicalizer(),
                 tallies: vec![Tally::default(); chunking.count() as usize],
                 slice,
             };
             let report = |rows, bytes| (context.progress)(job.side, rows, bytes);
-            copy(session, &query, table.shape.field_count(), report, |tuple| sink.take(tuple)).await?;
-            let tallies = (0..).zip(sink.tallies).filter(|(_, tally)| tally.rows > 0).collect();
+            copy(session, &query, table.shape.columns().len(), report, |tuple| sink.take(tuple)).await?;
+            let tallies = (0..).zip(sink.tallies).filter(|(_, tally)| tally.rows() > 0).collect();
             (Piece::Tallies(tallies), Some(slice))
         }
         Work::Digests(unit, slice) => {
             let query = image(&unit.chunking, slice, Reading::ImageAndPosition);
             let mut sink = DigestSink {
-                filer: Filer::new(table.shape.key_form(), &unit.chunking),
+                filer: Filer::new(&table.shape, &unit.chunking),
                 canonical: table.shape.canonicalizer(),
-                fields: table.shape.field_count(),
+                fields: table.shape.columns().len(),
                 tallies: vec![Tally::default(); unit.chunks.len()],
                 entries: Vec::new(),
                 unit,
             };
-            let fields = table.shape.field_count() + POSITION_FIELDS;
+            let fields = table.shape.columns().len() + POSITION_FIELDS;
             copy(session, &query, fields, |_, _| {}, |tuple| sink.take(tuple)).await?;
             let tallies = unit.chunks.iter().copied().zip(sink.tallies).collect();
             (Piece::Digests(sink.entries, tallies), Some(slice))
@@ -144,11 +150,11 @@ async fn work<'a>(session: &Session, job: &'a Job, context: &Context) -> Result<
             let query = rows_statement(table, job.side, positions);
             let mut sink = RowSink {
                 canonical: table.shape.canonicalizer(),
-                fields: table.shape.field_count(),
+                fields: table.shape.columns().len(),
                 rows: Vec::new(),
                 wanted: positions,
             };
-            let fields = table.shape.field_count() + POSITION_FIELDS + 1;
+            let fields = table.shape.columns().len() + POSITION_FIELDS + 1;
             copy(session, &query, fields, |_, _| {}, |tuple| sink.take(tuple)).await?;
             (Piece::Rows(sink.rows), Some(&Slice::Whole))
         }
@@ -167,7 +173,7 @@ async fn copy(
     futures::pin_mut!(stream);
     let mut reader = CopyReader::new(fields);
     let (mut rows, mut bytes) = (0, 0);
-    while let Some(piece) = stream.try_next().await.map_err(|error| session.error(error, "reading a table"))? {
+    while let Some(piece) = stream.try_next().await.map_err(|error| session.error(&error))? {
         bytes += piece.len() as u64;
         reader.feed(&piece, |tuple| {
             rows += 1;
@@ -209,136 +215,10 @@ fn rows_statement(table: &TableContext, side: Side, positions: &[Position]) -> S
     let relation = table.pair.relations.get(side);
     let tids: Vec<_> = positions.iter().map(|at| format!("\"({},{})\"", at.block, at.offset)).collect();
     let only = if relation.partitioned { "" } else { "ONLY " };
-    let list = crate::plan::select_list(&table.shape, side, &Reading::ImagePositionAndTexts(VALUE_CHARACTERS));
+    let list = select_list(&table.pair, &table.shape, &Reading::ImagePositionAndTexts(VALUE_CHARACTERS));
     format!(
         "COPY (SELECT {list} FROM {only}{} WHERE ctid = ANY ({}::pg_catalog.tid[])) TO STDOUT (FORMAT binary)",
         relation.name.to_sql(),
         sql::literal(&format!("{{{}}}", tids.join(",")))
     )
-}
-
-struct SampleSink<'a> {
-    key: Option<&'a KeyForm>,
-    key_len: usize,
-    bounds: Vec<Bound>,
-}
-
-impl SampleSink<'_> {
-    fn take(&mut self, tuple: &[u8]) -> Result<()> {
-        let fields: Vec<_> = Row::new(tuple, 0).fields().collect();
-        let (Some(form), Some((key, texts))) = (self.key, fields.split_at_checked(self.key_len)) else {
-            return Ok(());
-        };
-        let text: Option<Vec<_>> =
-            texts.iter().map(|text| text.and_then(|text| String::from_utf8(text.to_vec()).ok())).collect();
-        // A NULL in a key is damage; it is no bound, and its row files under the last chunk.
-        if let Some(text) = text {
-            let mut encoded = Vec::new();
-            form.encode_fields(key, &mut encoded)?;
-            self.bounds.push(Bound { encoded, text });
-        }
-        Ok(())
-    }
-}
-
-struct TallySink<'a> {
-    filer: Filer<'a>,
-    canonical: Canonicalizer<'a>,
-    tallies: Vec<Tally>,
-    slice: &'a Slice,
-}
-
-impl TallySink<'_> {
-    fn take(&mut self, tuple: &[u8]) -> Result<()> {
-        let row = self.canonical.row(tuple)?;
-        let digest = RowDigest::of(row.image);
-        let chunk = self.filer.chunk(&row, &digest)?;
-        check_inside(self.slice, chunk)?;
-        if let Some(tally) = self.tallies.get_mut(chunk as usize) {
-            tally.add(&digest);
-        }
-        Ok(())
-    }
-}
-
-/// A row must file under the chunks that it was read for.
-fn check_inside(slice: &Slice, chunk: u32) -> Result<()> {
-    match slice {
-        Slice::Chunks { first, last } if !(*first..=*last).contains(&chunk) => Err(Error::new(
-            ErrorKind::OutsideChunk,
-            "a row came back outside of the key range that it was read for",
-        )
-        .with_hint("check the index of the key with amcheck, or REINDEX it: its order is not the order of its keys")),
-        _ => Ok(()),
-    }
-}
-
-struct DigestSink<'a> {
-    filer: Filer<'a>,
-    canonical: Canonicalizer<'a>,
-    fields: usize,
-    tallies: Vec<Tally>,
-    entries: Vec<Entry>,
-    unit: &'a DrillUnit,
-}
-
-impl DigestSink<'_> {
-    fn take(&mut self, tuple: &[u8]) -> Result<()> {
-        let (image, position) = split_position(tuple, self.fields, POSITION_FIELDS)?;
-        let row = self.canonical.row(&image)?;
-        let digest = RowDigest::of(row.image);
-        let chunk = self.filer.chunk(&row, &digest)?;
-        let Ok(at) = self.unit.chunks.binary_search(&chunk) else { return Ok(()) };
-        if let Some(tally) = self.tallies.get_mut(at) {
-            tally.add(&digest);
-        }
-        let key = self.filer.key_hash(&row, &digest)?;
-        let [.., a, b, c, d, e, f, g, h] = key;
-        if u64::from_le_bytes([a, b, c, d, e, f, g, h]) % self.unit.parts == self.unit.part {
-            let mut short = [0; 16];
-            short.copy_from_slice(&digest.0[..16]);
-            self.entries.push(Entry { key, digest: short, position: position.at });
-        }
-        Ok(())
-    }
-}
-
-struct RowSink<'a> {
-    canonical: Canonicalizer<'a>,
-    fields: usize,
-    rows: Vec<SampledRow>,
-    wanted: &'a [Position],
-}
-
-impl RowSink<'_> {
-    fn take(&mut self, tuple: &[u8]) -> Result<()> {
-        let (image, position) = split_position(tuple, self.fields, POSITION_FIELDS + 1)?;
-        if self.wanted.contains(&position.at) {
-            let row = self.canonical.row(&image)?;
-            self.rows.push(SampledRow::new(&row, position.at, position.texts)?);
-        }
-        Ok(())
-    }
-}
-
-struct Behind<'a> {
-    at: Position,
-    texts: Option<&'a [u8]>,
-}
-
-/// Takes the fields behind the image off a tuple: the image is what a plain reading would have brought.
-fn split_position(tuple: &[u8], fields: usize, behind: usize) -> Result<(Vec<u8>, Behind<'_>)> {
-    let corrupt = || Error::new(ErrorKind::Corrupt, "a server sent a row without its position");
-    let all = Row::new(tuple, 0);
-    let mut iter = all.fields();
-    let mut end = 2;
-    for _ in 0..fields {
-        end += 4 + iter.next().ok_or_else(corrupt)?.map_or(0, <[u8]>::len);
-    }
-    let at = Position::from_fields(iter.next().flatten(), iter.next().flatten()).ok_or_else(corrupt)?;
-    let texts = if behind > POSITION_FIELDS { iter.next().flatten() } else { None };
-    let count = i16::try_from(fields).map_err(|_| corrupt())?;
-    let mut image = count.to_be_bytes().to_vec();
-    image.extend_from_slice(tuple.get(2..end).ok_or_else(corrupt)?);
-    Ok((image, Behind { at, texts }))
 }

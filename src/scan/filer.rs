@@ -2,28 +2,30 @@
 
 use crate::error::Result;
 use crate::plan::Chunking;
-use crate::row::{KeyForm, Row, RowDigest, key_hash};
+use crate::row::{KeyForm, Row, RowDigest, Shape, key_hash};
 
 /// Finds the chunk of each row from its key, or from its digest where there is no key.
 pub(crate) struct Filer<'a> {
+    /// `None` for a table without a key.
     key: Option<&'a KeyForm>,
     chunking: &'a Chunking,
     encoded: Vec<u8>,
 }
 
 impl<'a> Filer<'a> {
-    pub(crate) fn new(key: Option<&'a KeyForm>, chunking: &'a Chunking) -> Self {
+    pub(crate) fn new(shape: &'a Shape, chunking: &'a Chunking) -> Self {
+        let key = (shape.key_len() > 0).then(|| shape.key_form());
         Self { key, chunking, encoded: Vec::new() }
     }
 
-    /// The chunk of a row. Leaves its key in normal form behind for [`Filer::key_hash`].
+    /// The chunk of a row.
     pub(crate) fn chunk(&mut self, row: &Row<'_>, digest: &RowDigest) -> Result<u32> {
         self.encoded.clear();
         match self.key {
             // One chunk takes every row: the key need not be looked at.
             _ if self.chunking.count() == 1 => return Ok(0),
             Some(key) => key.encode(row, &mut self.encoded)?,
-            None => self.encoded.extend_from_slice(&digest.0),
+            None => self.encoded.extend_from_slice(digest.as_bytes()),
         }
         Ok(self.chunking.chunk_of_key(&self.encoded))
     }
@@ -33,7 +35,7 @@ impl<'a> Filer<'a> {
         self.encoded.clear();
         match self.key {
             Some(key) => key.encode(row, &mut self.encoded)?,
-            None => self.encoded.extend_from_slice(&digest.0),
+            None => self.encoded.extend_from_slice(digest.as_bytes()),
         }
         Ok(key_hash(&self.encoded))
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::catalog::{TableIndex, TablePair};
 use crate::config::CheckSet;
-use crate::plan::{Bound, Chunking, SampleSpec, Slice};
+use crate::plan::{Bound, Chunking, SampleSpec, Slice, column_names};
 use crate::row::{Shape, Tally};
 use crate::scan::{Entry, Figures, Position, SampledRow};
 use crate::side::{Side, Sides};
@@ -24,6 +24,14 @@ pub struct TableContext {
     pub versions: Sides<u32>,
     /// Columns whose last value is wanted besides, for the sequences that feed them.
     pub sequence_columns: Vec<SequenceColumn>,
+}
+
+impl TableContext {
+    /// The names of the compared columns, in the order of the row image: the key first.
+    #[must_use]
+    pub fn column_names(&self) -> Vec<&str> {
+        column_names(&self.pair, &self.shape)
+    }
 }
 
 /// A column that a sequence feeds.

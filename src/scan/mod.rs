@@ -7,6 +7,7 @@ mod figures;
 mod filer;
 mod job;
 mod rows;
+mod sinks;
 
 pub use entries::{Entry, Position};
 pub use execute::{Context, Done, execute};

@@ -24,17 +24,17 @@ impl SampledRow {
         let columns: Vec<_> = row
             .fields()
             .map(|field| {
-                field.map(|bytes| {
+                Ok(field?.map(|bytes| {
                     let mut short = [0; 16];
                     short.copy_from_slice(&blake3::hash(bytes).as_bytes()[..16]);
                     short
-                })
+                }))
             })
-            .collect();
+            .collect::<Result<_>>()?;
         let texts = text_array(texts.ok_or_else(corrupt)?)?;
         if texts.len() != columns.len() {
             return Err(corrupt());
         }
-        Ok(Self { position, digest: RowDigest::of(row.image), columns, texts })
+        Ok(Self { position, digest: RowDigest::of(row.image()), columns, texts })
     }
 }
