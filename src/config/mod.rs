@@ -4,6 +4,7 @@ pub mod conninfo;
 mod environment;
 mod file;
 mod keywords;
+mod merged;
 pub mod pattern;
 mod raw;
 mod settings;

@@ -1,1 +1,14 @@
-//! Sessions.
+//! Sessions: one connection each, to a proven server, with every setting pinned that could change what is read.
+
+mod failure;
+mod nonce;
+mod open;
+mod pinned;
+mod proofs;
+mod session;
+
+pub use failure::server_error;
+pub use open::{Address, Endpoint};
+pub use pinned::{ClientEncoding, SessionSettings};
+pub use proofs::same_database;
+pub use session::{CancelToken, Imported, Rows, Session};

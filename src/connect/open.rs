@@ -1,0 +1,376 @@
+//! Opening a session: from a list of hosts to the one address that every session of a side is pinned to.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use tokio::task::JoinHandle;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+
+use super::failure::{POOLER_HINT, connect_error, sqlstate, translate};
+use super::pinned::{SessionSettings, pin_sql};
+use crate::config::conninfo::{ConnectOptions, Host, HostPort, TargetSessionAttrs};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Where servers put their sockets: Debian's and Red Hat's directory, then the one of PostgreSQL's own builds.
+const SOCKET_DIRECTORIES: [&str; 2] = ["/var/run/postgresql", "/tmp"];
+/// The host where there is no socket, as in libpq.
+const DEFAULT_HOST: &str = "localhost";
+/// The oldest server whose settings and functions we know, as `server_version_num`.
+const MIN_VERSION_NUM: u32 = 120_000;
+
+/// The server that answered: one address, not a name that may lead elsewhere the next time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Where it listens.
+    pub address: Address,
+    /// Its port; also the number in the name of a Unix-domain socket.
+    pub port: u16,
+    /// The name that the user gave it, else the address or directory; for reports.
+    pub host: String,
+}
+
+/// Where a server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// TCP.
+    Ip(IpAddr),
+    /// A Unix-domain socket in this directory.
+    Directory(PathBuf),
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.host)?;
+        match &self.address {
+            Address::Ip(ip) if ip.to_string() != self.host => write!(f, " ({ip})")?,
+            Address::Ip(_) | Address::Directory(_) => {}
+        }
+        write!(f, ":{}", self.port)
+    }
+}
+
+/// A connection that is driven by a task of its own.
+pub(super) struct Link {
+    pub(super) client: Client,
+    pub(super) task: ConnectionTask,
+    /// Why the connection ended, once it has; requests only learn that it is closed.
+    pub(super) fate: Arc<OnceLock<Error>>,
+}
+
+/// The task that drives a connection; ends with its owner.
+pub(super) struct ConnectionTask(pub(super) JoinHandle<()>);
+
+impl Drop for ConnectionTask {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What an opened session is.
+pub(super) struct Opened {
+    pub(super) link: Link,
+    pub(super) endpoint: Endpoint,
+    pub(super) version_num: u32,
+    pub(super) backend_pid: i32,
+}
+
+/// What a session needs to be opened.
+pub(super) struct Request<'a> {
+    pub(super) options: &'a ConnectOptions,
+    pub(super) settings: &'a SessionSettings,
+    pub(super) application_name: &'a str,
+    pub(super) nonce: &'a str,
+}
+
+/// Why an address did not do.
+enum Failure {
+    /// The next one may.
+    TryNext(Error),
+    /// The server said no: asking others would only hide that (as in libpq, where authentication fails).
+    Final(Error),
+}
+
+/// Tries the hosts in order until one answers and will do; or just the pinned one.
+pub(super) async fn open(request: &Request<'_>, pin: Option<&Endpoint>) -> Result<Opened> {
+    if let Some(endpoint) = pin {
+        return match attempt(request, endpoint, TargetSessionAttrs::Any).await {
+            Ok(opened) => Ok(opened),
+            Err(Failure::TryNext(error) | Failure::Final(error)) => Err(error),
+        };
+    }
+    let rounds: &[TargetSessionAttrs] = match request.options.target_session_attrs() {
+        TargetSessionAttrs::PreferStandby => &[TargetSessionAttrs::Standby, TargetSessionAttrs::Any],
+        TargetSessionAttrs::Any => &[TargetSessionAttrs::Any],
+        TargetSessionAttrs::ReadWrite => &[TargetSessionAttrs::ReadWrite],
+        TargetSessionAttrs::ReadOnly => &[TargetSessionAttrs::ReadOnly],
+        TargetSessionAttrs::Primary => &[TargetSessionAttrs::Primary],
+        TargetSessionAttrs::Standby => &[TargetSessionAttrs::Standby],
+    };
+    let mut failures = Vec::new();
+    for &wanted in rounds {
+        // Of two rounds, the second says all that the first did.
+        failures.clear();
+        for host in request.options.hosts() {
+            let endpoints = match resolve(host, request.options).await {
+                Ok(endpoints) => endpoints,
+                Err(error) => {
+                    failures.push(error);
+                    continue;
+                }
+            };
+            for endpoint in endpoints {
+                match attempt(request, &endpoint, wanted).await {
+                    Ok(opened) => return Ok(opened),
+                    Err(Failure::TryNext(error)) => failures.push(error),
+                    Err(Failure::Final(error)) => return Err(error),
+                }
+            }
+        }
+    }
+    Err(none_of(&failures))
+}
+
+/// One error for all addresses that did not do.
+fn none_of(failures: &[Error]) -> Error {
+    let messages: Vec<_> = failures.iter().map(Error::message).collect();
+    let error = Error::new(ErrorKind::Connect, messages.join("; "));
+    match failures.iter().find_map(Error::hint) {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
+}
+
+/// The addresses of a host, in the order in which they are tried; at least one.
+async fn resolve(host: &HostPort, options: &ConnectOptions) -> Result<Vec<Endpoint>> {
+    let port = host.port;
+    let directory = |directory: &Path| Endpoint {
+        address: Address::Directory(directory.to_owned()),
+        port,
+        host: directory.display().to_string(),
+    };
+    let name = match &host.host {
+        Host::Directory(path) => return Ok(vec![directory(path)]),
+        Host::Address(ip, name) => {
+            let host = name.clone().unwrap_or_else(|| ip.to_string());
+            return Ok(vec![Endpoint { address: Address::Ip(*ip), port, host }]);
+        }
+        Host::Default => match SOCKET_DIRECTORIES.iter().map(Path::new).find(|path| has_socket(path, port)) {
+            Some(path) => return Ok(vec![directory(path)]),
+            None => DEFAULT_HOST,
+        },
+        Host::Name(name) => name,
+    };
+    let failed = |why: String| Error::new(ErrorKind::Connect, format!("cannot resolve the host name {name}: {why}"));
+    let addresses = tokio::time::timeout(options.connect_timeout(), tokio::net::lookup_host((name, port)))
+        .await
+        .map_err(|_| failed(no_answer(options)))?
+        .map_err(|error| failed(error.to_string()))?;
+    let endpoints: Vec<_> =
+        addresses.map(|address| Endpoint { address: Address::Ip(address.ip()), port, host: name.to_owned() }).collect();
+    if endpoints.is_empty() { Err(failed("it has no address".to_owned())) } else { Ok(endpoints) }
+}
+
+fn has_socket(directory: &Path, port: u16) -> bool {
+    directory.join(format!(".s.PGSQL.{port}")).exists()
+}
+
+fn no_answer(options: &ConnectOptions) -> String {
+    format!("no answer within {} s", options.connect_timeout().as_secs())
+}
+
+async fn attempt(request: &Request<'_>, endpoint: &Endpoint, wanted: TargetSessionAttrs) -> Result<Opened, Failure> {
+    let place = format!("cannot connect to {endpoint}");
+    match tokio::time::timeout(request.options.connect_timeout(), establish(request, endpoint, wanted)).await {
+        Ok(Ok(opened)) => Ok(opened),
+        Ok(Err(Failure::TryNext(error))) => Err(Failure::TryNext(error.context(place))),
+        Ok(Err(Failure::Final(error))) => Err(Failure::Final(error.context(place))),
+        Err(_) => Err(Failure::TryNext(Error::new(ErrorKind::Connect, no_answer(request.options)).context(place))),
+    }
+}
+
+async fn establish(request: &Request<'_>, endpoint: &Endpoint, wanted: TargetSessionAttrs) -> Result<Opened, Failure> {
+    let link = match link(request, endpoint).await {
+        Ok(link) => link,
+        Err(error) => {
+            let translated = connect_error(&error);
+            // cannot_connect_now: it starts or stops, and another may serve.
+            let refused = error.as_db_error().is_some() && sqlstate(&error) != Some("57P03");
+            return Err(if refused { Failure::Final(translated) } else { Failure::TryNext(translated) });
+        }
+    };
+    let probe = probe(&link).await.map_err(Failure::TryNext)?;
+    if probe.version_num < MIN_VERSION_NUM {
+        let version = probe.version_num;
+        let message =
+            format!("its server_version_num is {version}: servers before {MIN_VERSION_NUM} are not supported");
+        return Err(Failure::Final(Error::new(ErrorKind::Unsupported, message)));
+    }
+    probe.check(wanted).map_err(Failure::TryNext)?;
+    let pid = pin(&link, request, probe.version_num).await.map_err(Failure::Final)?;
+    if pid != probe.backend_pid {
+        let message = "two statements of one session were answered by two server processes";
+        return Err(Failure::Final(Error::new(ErrorKind::Unsupported, message).with_hint(POOLER_HINT)));
+    }
+    Ok(Opened { link, endpoint: endpoint.clone(), version_num: probe.version_num, backend_pid: pid })
+}
+
+async fn link(request: &Request<'_>, endpoint: &Endpoint) -> Result<Link, tokio_postgres::Error> {
+    let options = request.options;
+    let mut config = tokio_postgres::Config::new();
+    config
+        .user(options.user())
+        .dbname(options.dbname())
+        .application_name(request.application_name)
+        .ssl_mode(SslMode::Disable)
+        .port(endpoint.port)
+        .connect_timeout(options.connect_timeout())
+        .tcp_user_timeout(options.tcp_user_timeout());
+    match &endpoint.address {
+        Address::Ip(ip) => config.hostaddr(*ip),
+        Address::Directory(directory) => config.host_path(directory),
+    };
+    if let Some(password) = options.password() {
+        config.password(password);
+    }
+    if let Some(options) = options.options() {
+        config.options(options);
+    }
+    match options.keepalives() {
+        None => config.keepalives(false),
+        Some(keepalives) => config
+            .keepalives(true)
+            .keepalives_idle(keepalives.idle)
+            .keepalives_interval(keepalives.interval)
+            .keepalives_retries(keepalives.count),
+    };
+    let (client, connection) = config.connect(NoTls).await?;
+    let fate = Arc::new(OnceLock::new());
+    let told = Arc::clone(&fate);
+    let task = tokio::spawn(async move {
+        // By reference: the fate must be known before the connection is dropped and its requests learn of the end.
+        let mut connection = std::pin::pin!(connection);
+        if let Err(error) = connection.as_mut().await {
+            told.get_or_init(|| translate(&error));
+        }
+    });
+    Ok(Link { client, task: ConnectionTask(task), fate })
+}
+
+/// What a session says about itself before anything is pinned.
+#[derive(Debug, Clone, Copy)]
+struct Probe {
+    version_num: u32,
+    backend_pid: i32,
+    in_recovery: bool,
+    read_only: bool,
+}
+
+const PROBE: &str = "SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.pg_backend_pid(), \
+    pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('default_transaction_read_only')";
+
+async fn probe(link: &Link) -> Result<Probe> {
+    let row = single_row(link, PROBE).await.map_err(|error| connect_error(&error))?;
+    let texts: Vec<Option<&str>> = row.iter().map(Option::as_deref).collect();
+    let probe = match texts.as_slice() {
+        [Some(version_num), Some(backend_pid), Some(in_recovery), Some(read_only)] => {
+            version_num.parse().ok().zip(backend_pid.parse().ok()).map(|(version_num, backend_pid)| Probe {
+                version_num,
+                backend_pid,
+                in_recovery: *in_recovery != "f",
+                read_only: *read_only != "off",
+            })
+        }
+        _ => None,
+    };
+    probe.ok_or_else(|| Error::new(ErrorKind::Corrupt, "the server does not tell its version and process"))
+}
+
+impl Probe {
+    fn check(self, wanted: TargetSessionAttrs) -> Result<()> {
+        let read_only = self.in_recovery || self.read_only;
+        let refusal = match wanted {
+            TargetSessionAttrs::ReadWrite if read_only => "session is read-only",
+            TargetSessionAttrs::ReadOnly if !read_only => "session is not read-only",
+            TargetSessionAttrs::Primary if self.in_recovery => "server is in hot standby mode",
+            TargetSessionAttrs::Standby if !self.in_recovery => "server is not in hot standby mode",
+            _ => return Ok(()),
+        };
+        Err(Error::new(ErrorKind::Connect, format!("{refusal}, which target_session_attrs excludes")))
+    }
+}
+
+/// Pins the settings, and returns the process that did so.
+async fn pin(link: &Link, request: &Request<'_>, version_num: u32) -> Result<i32> {
+    let sql = |optional| {
+        let mut sql = pin_sql(request.settings, request.application_name, request.nonce, version_num, optional);
+        sql.push_str("SELECT pg_catalog.pg_backend_pid()");
+        sql
+    };
+    let row = match single_row(link, &sql(true)).await {
+        // invalid_parameter_value: the server's operating system cannot do what an optional setting asks for.
+        Err(error) if sqlstate(&error) == Some("22023") => single_row(link, &sql(false)).await,
+        other => other,
+    }
+    .map_err(|error| connect_error(&error).context("pinning the settings of the session"))?;
+    row.first()
+        .and_then(Option::as_deref)
+        .and_then(|pid| pid.parse().ok())
+        .ok_or_else(|| Error::new(ErrorKind::Corrupt, "the server does not tell its process"))
+}
+
+/// The last row that the statements return; empty if there is none.
+async fn single_row(link: &Link, sql: &str) -> Result<Vec<Option<String>>, tokio_postgres::Error> {
+    let mut last = Vec::new();
+    for message in link.client.simple_query(sql).await? {
+        if let SimpleQueryMessage::Row(row) = message {
+            last =
+                (0..row.len()).map(|column| Ok(row.try_get(column)?.map(str::to_owned))).collect::<Result<_, _>>()?;
+        }
+    }
+    Ok(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_for_people() {
+        let endpoint = |address, host: &str| Endpoint { address, port: 5432, host: host.to_owned() };
+        let ip = || Address::Ip("10.0.0.1".parse().unwrap());
+        assert_eq!(endpoint(ip(), "db1").to_string(), "db1 (10.0.0.1):5432");
+        assert_eq!(endpoint(ip(), "10.0.0.1").to_string(), "10.0.0.1:5432");
+        assert_eq!(endpoint(Address::Directory("/tmp".into()), "/tmp").to_string(), "/tmp:5432");
+    }
+
+    #[test]
+    fn servers_that_will_do() {
+        use TargetSessionAttrs::{Any, PreferStandby, Primary, ReadOnly, ReadWrite, Standby};
+        let cases = [
+            (false, false, &[Any, ReadWrite, Primary, PreferStandby][..]),
+            (false, true, &[Any, ReadOnly, Primary, PreferStandby]),
+            (true, false, &[Any, ReadOnly, Standby, PreferStandby]),
+            (true, true, &[Any, ReadOnly, Standby, PreferStandby]),
+        ];
+        for (in_recovery, read_only, good) in cases {
+            let probe = Probe { version_num: 150_000, backend_pid: 1, in_recovery, read_only };
+            for wanted in [Any, ReadWrite, ReadOnly, Primary, Standby, PreferStandby] {
+                assert_eq!(probe.check(wanted).is_ok(), good.contains(&wanted), "{probe:?} {wanted:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn all_failures_are_told() {
+        let failures = [
+            Error::new(ErrorKind::Connect, "cannot connect to a:1: refused"),
+            Error::new(ErrorKind::Connect, "cannot connect to b:1: standby").with_hint("promote it"),
+        ];
+        let error = none_of(&failures);
+        assert_eq!(error.message(), "cannot connect to a:1: refused; cannot connect to b:1: standby");
+        assert_eq!(error.hint(), Some("promote it"));
+    }
+}
