@@ -5,6 +5,7 @@ pub mod config;
 pub mod connect;
 pub mod error;
 pub mod lsn;
+pub mod report;
 pub mod row;
 pub mod run;
 pub mod side;
