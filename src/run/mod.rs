@@ -19,13 +19,13 @@ pub struct Verified {
 }
 
 /// Temporary: stands in for the engine.
-#[expect(clippy::unused_async, clippy::needless_pass_by_value)]
+#[expect(clippy::unused_async)]
 pub async fn verify(_config: Config, _events: Events, _stop: CancellationToken) -> Result<Verified> {
     Err(Error::new(ErrorKind::Unsupported, "run/ is not merged yet"))
 }
 
 /// Temporary: stands in for the engine.
-#[expect(clippy::unused_async, clippy::needless_pass_by_value)]
+#[expect(clippy::unused_async)]
 pub async fn plan(_config: Config, _stop: CancellationToken) -> Result<PlanOutcome> {
     Err(Error::new(ErrorKind::Unsupported, "run/ is not merged yet"))
 }
