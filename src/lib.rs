@@ -1,6 +1,7 @@
 //! triplecheck.
 
 pub mod catalog;
+pub mod cli;
 pub mod config;
 pub mod connect;
 pub mod error;

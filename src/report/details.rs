@@ -18,7 +18,8 @@ const NAMED_TABLES_MAX: usize = 5;
 
 /// Why tables are unproven, each reason and message once.
 pub(crate) fn unproven(out: &mut String, tables: &[TableOutcome]) {
-    let mut groups: Vec<((Option<Reason>, Option<&str>), Vec<String>)> = Vec::new();
+    type Why<'a> = (Option<Reason>, Option<&'a str>);
+    let mut groups: Vec<(Why<'_>, Vec<String>)> = Vec::new();
     for table in tables.iter().filter(|table| table.verdict == Verdict::Unproven) {
         let why = (table.reason, table.message.as_deref());
         let name = name(&table.schema, &table.name);

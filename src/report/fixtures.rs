@@ -10,7 +10,8 @@ use crate::run::*;
 use crate::verdict::{Reason, Verdict};
 
 pub(crate) fn object(value: serde_json::Value) -> KeyText {
-    value.as_object().cloned().unwrap()
+    let serde_json::Value::Object(object) = value else { panic!("not an object") };
+    object
 }
 
 pub(crate) fn server(host: &str, version: &str) -> Server {
