@@ -1,6 +1,7 @@
 //! triplecheck.
 
 pub mod catalog;
+pub mod cli;
 pub mod compare;
 pub mod config;
 pub mod connect;
@@ -8,6 +9,7 @@ pub mod error;
 pub mod gate;
 pub mod lsn;
 pub mod plan;
+pub mod report;
 pub mod row;
 pub mod run;
 pub mod scan;

@@ -62,9 +62,9 @@ pub enum Event {
         /// Bytes on the wire.
         bytes: u64,
     },
-    /// Estimated rows that need not be read any more, or must be read again (negative).
+    /// The estimate of [`Event::Planned`] changed.
     Replanned {
-        /// The change of the estimate in rows.
+        /// By how many rows: positive where rows must be read again, negative where rows need not be read any more.
         rows: i64,
     },
     /// A table is settled.

@@ -1,0 +1,286 @@
+//! The command line as clap reads it. A flag exists only once it does what it says.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use super::exit;
+use super::progress::ProgressMode;
+use super::secrets::holds_password;
+use crate::config::RawSettings;
+
+/// Proves that a PostgreSQL logical-replication subscriber holds the same data as its publisher
+#[derive(Parser)]
+#[command(name = "triplecheck", version, max_term_width = 110, after_help = exit::HELP)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Compare the two sides: the main job
+    #[command(after_help = exit::HELP)]
+    Verify(Box<Verify>),
+    /// Show what verify would read: tables, chunks, choice of scan, exact SQL; reads no rows
+    #[command(after_help = exit::HELP)]
+    Plan(Box<Plan>),
+}
+
+#[derive(Args)]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    pub(crate) shared: Shared,
+
+    /// How long the sync point is waited for: 30s, 5m, ... [default: 5m]
+    #[arg(long, value_name = "DURATION", help_heading = "Comparison")]
+    lag_timeout: Option<String>,
+
+    /// Listed differing rows per table [default: 100]
+    #[arg(long, value_name = "N", help_heading = "Output")]
+    samples: Option<u64>,
+
+    /// Put the values of differing columns into reports, not only keys and column names
+    #[arg(long, help_heading = "Output")]
+    show_values: bool,
+
+    /// Also write the JSON report to FILE
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) report_json: Option<PathBuf>,
+
+    /// Also write the listed differing rows to FILE as CSV
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) report_csv: Option<PathBuf>,
+
+    /// Also write the ledger of chunks, with their digests, to FILE as CSV
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) report_chunks: Option<PathBuf>,
+
+    /// How progress is shown on stderr
+    #[arg(long, value_name = "MODE", value_enum, default_value = "auto", help_heading = "Output")]
+    pub(crate) progress: ProgressMode,
+}
+
+#[derive(Args)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) shared: Shared,
+}
+
+/// The flags of every command.
+#[derive(Args)]
+pub(crate) struct Shared {
+    /// The publisher, as psql takes it: a URI, keywords and values, or a database name
+    #[arg(long, value_name = "CONNINFO", env = "TRIPLECHECK_PUBLISHER", hide_env_values = true)]
+    #[arg(help_heading = "Servers")]
+    publisher: Option<String>,
+
+    /// The subscriber
+    #[arg(long, value_name = "CONNINFO", env = "TRIPLECHECK_SUBSCRIBER", hide_env_values = true)]
+    #[arg(help_heading = "Servers")]
+    subscriber: Option<String>,
+
+    /// Only tables of this subscription; repeatable [default: all that the publisher feeds]
+    #[arg(long, value_name = "NAME", help_heading = "Selection")]
+    subscription: Vec<String>,
+
+    /// Only tables of the publisher that match, as in pg_dump; repeatable
+    #[arg(short, long, value_name = "PATTERN", help_heading = "Selection")]
+    table: Vec<String>,
+
+    /// Leave out tables that match; repeatable
+    #[arg(short = 'T', long, value_name = "PATTERN", help_heading = "Selection")]
+    exclude_table: Vec<String>,
+
+    /// What must be accounted for: everything in the publisher's database, or only what is published: database, published
+    /// [default: database]
+    #[arg(long, value_name = "SCOPE", help_heading = "Selection")]
+    scope: Option<String>,
+
+    /// Which witnesses: count, max, sum, sequence, rows; without rows nothing is proven [default: all]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Comparison")]
+    checks: Vec<String>,
+
+    /// Scan sessions per side [default: 4]
+    #[arg(short, long, value_name = "N", help_heading = "Comparison")]
+    jobs: Option<u64>,
+
+    /// Target rows in a chunk [default: by size]
+    #[arg(long, value_name = "N", help_heading = "Comparison")]
+    chunk_rows: Option<u64>,
+
+    /// When the comparison may begin: quiesced (writes are stopped and applied) or none (nothing replicates between the
+    /// two any more) [default: quiesced]
+    #[arg(long, value_name = "MODE", help_heading = "Comparison")]
+    gate: Option<String>,
+
+    /// How long snapshots are held; they hold back vacuum [default: 15m]
+    #[arg(long, value_name = "DURATION", help_heading = "Comparison")]
+    snapshot_age_max: Option<String>,
+
+    /// TOML file with the same settings; flags and environment go before it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// What stdout gets
+    #[arg(long, value_enum, default_value = "text", help_heading = "Output")]
+    pub(crate) format: Format,
+
+    /// More log lines on stderr: -v progress of the engine, -vv details, -vvv everything; TRIPLECHECK_LOG takes a filter
+    #[arg(short, long, action = ArgAction::Count, help_heading = "Output")]
+    pub(crate) verbose: u8,
+}
+
+/// What stdout gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people; the last line can be pasted into a ticket
+    Text,
+    /// The report as one JSON document
+    Json,
+}
+
+fn given<T>(list: &[T]) -> Option<Vec<T>>
+where
+    T: Clone,
+{
+    (!list.is_empty()).then(|| list.to_vec())
+}
+
+impl Shared {
+    fn settings(&self) -> RawSettings {
+        RawSettings {
+            // An empty variable is one that is not set.
+            publisher: self.publisher.clone().filter(|conninfo| !conninfo.is_empty()),
+            subscriber: self.subscriber.clone().filter(|conninfo| !conninfo.is_empty()),
+            subscription: given(&self.subscription),
+            table: given(&self.table),
+            exclude_table: given(&self.exclude_table),
+            scope: self.scope.clone(),
+            checks: given(&self.checks),
+            jobs: self.jobs,
+            chunk_rows: self.chunk_rows,
+            gate: self.gate.clone(),
+            snapshot_age_max: self.snapshot_age_max.clone(),
+            ..RawSettings::default()
+        }
+    }
+}
+
+impl Verify {
+    fn settings(&self) -> RawSettings {
+        RawSettings {
+            lag_timeout: self.lag_timeout.clone(),
+            samples: self.samples,
+            show_values: self.show_values.then_some(true),
+            ..self.shared.settings()
+        }
+    }
+}
+
+impl Command {
+    /// The flags of every command.
+    pub(crate) fn shared(&self) -> &Shared {
+        match self {
+            Self::Verify(verify) => &verify.shared,
+            Self::Plan(plan) => &plan.shared,
+        }
+    }
+
+    /// What flags and environment say.
+    pub(crate) fn settings(&self) -> RawSettings {
+        match self {
+            Self::Verify(verify) => verify.settings(),
+            Self::Plan(plan) => plan.shared.settings(),
+        }
+    }
+}
+
+/// A command line that was understood. No `Debug` here or above: connection strings hold passwords.
+pub(crate) struct Parsed {
+    pub(crate) command: Command,
+    /// Flags whose value holds a password and was given as an argument, where every user of the machine can read it.
+    pub(crate) exposed: Vec<&'static str>,
+}
+
+/// Reads the command line; `arguments` begins with the name of the program.
+///
+/// # Errors
+///
+/// clap's: a usage error, or `--help` and `--version`, which are no errors to the user.
+pub(crate) fn parse(arguments: &[OsString]) -> Result<Parsed, clap::Error> {
+    let matches = Arguments::command().try_get_matches_from(arguments)?;
+    let exposed = ["publisher", "subscriber"].into_iter().filter(|flag| exposes(&matches, flag)).collect();
+    Ok(Parsed { command: Arguments::from_arg_matches(&matches)?.command, exposed })
+}
+
+fn exposes(matches: &ArgMatches, flag: &str) -> bool {
+    matches.subcommand().is_some_and(|(_, matches)| {
+        matches.value_source(flag) == Some(ValueSource::CommandLine)
+            && matches.get_one::<String>(flag).is_some_and(|conninfo| holds_password(conninfo))
+    })
+}
+
+/// Whether JSON was asked for, on a command line that clap may not have understood.
+pub(crate) fn wants_json(arguments: &[OsString]) -> bool {
+    let after_flag =
+        arguments.windows(2).any(|pair| matches!(pair, [flag, value] if flag == "--format" && value == "json"));
+    after_flag || arguments.iter().any(|argument| argument == "--format=json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(text: &str) -> Vec<OsString> {
+        std::iter::once("triplecheck").chain(text.split_whitespace()).map(OsString::from).collect()
+    }
+
+    #[test]
+    fn clap_finds_no_fault_with_the_definition() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_reaches_the_settings() {
+        let parsed = parse(&line(
+            "verify --publisher host=a --subscriber postgres://u:p@b --subscription s1 --subscription s2 -t a.* --table b \
+             -T c --exclude-table d --scope published --checks count,rows -j 3 --chunk-rows 1000 --gate none \
+             --lag-timeout 10s --snapshot-age-max 1m --samples 7 --show-values --progress none -vv",
+        ))
+        .unwrap();
+        let settings = parsed.command.settings();
+        assert_eq!(settings.publisher.as_deref(), Some("host=a"));
+        assert_eq!(settings.subscription, Some(vec!["s1".to_owned(), "s2".to_owned()]));
+        assert_eq!(settings.table, Some(vec!["a.*".to_owned(), "b".to_owned()]));
+        assert_eq!(settings.exclude_table, Some(vec!["c".to_owned(), "d".to_owned()]));
+        assert_eq!(settings.scope.as_deref(), Some("published"));
+        assert_eq!(settings.checks, Some(vec!["count".to_owned(), "rows".to_owned()]));
+        assert_eq!((settings.jobs, settings.chunk_rows, settings.samples), (Some(3), Some(1000), Some(7)));
+        assert_eq!(settings.gate.as_deref(), Some("none"));
+        assert_eq!(settings.lag_timeout.as_deref(), Some("10s"));
+        assert_eq!(settings.snapshot_age_max.as_deref(), Some("1m"));
+        assert_eq!(settings.show_values, Some(true));
+        assert_eq!(parsed.exposed, ["subscriber"]);
+        assert_eq!(parsed.command.shared().verbose, 2);
+    }
+
+    #[test]
+    fn what_is_not_given_is_left_to_the_file() {
+        let settings = parse(&line("plan --publisher a --subscriber b")).unwrap().command.settings();
+        assert_eq!(settings.table, None);
+        assert_eq!(settings.checks, None);
+        assert_eq!(settings.show_values, None);
+        assert_eq!(settings.jobs, None);
+    }
+
+    #[test]
+    fn json_is_seen_on_a_line_that_makes_no_sense() {
+        assert!(wants_json(&line("verify --bogus --format json")));
+        assert!(wants_json(&line("bogus --format=json")));
+        assert!(!wants_json(&line("verify --format text json")));
+        assert!(!wants_json(&line("verify --format")));
+    }
+}

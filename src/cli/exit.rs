@@ -1,0 +1,86 @@
+//! Exit codes. Users' scripts rely on them.
+
+use crate::run::Outcome;
+use crate::verdict::Verdict;
+
+/// Complete, and everything matches; for `plan`: the plan was made.
+pub const MATCH: u8 = 0;
+/// At least one proven difference, also when other things are unproven.
+pub const DIFFERENT: u8 = 1;
+/// Usage or configuration error, cannot connect, nothing selected: no verdict was begun.
+pub const TROUBLE: u8 = 2;
+/// No difference seen, but something is unproven, or the result could not be delivered where it was asked for.
+pub const UNPROVEN: u8 = 3;
+/// Interrupted by SIGINT (128 + 2); a partial report was written.
+pub const INTERRUPTED: u8 = 130;
+/// Interrupted by SIGTERM (128 + 15); a partial report was written.
+pub const TERMINATED: u8 = 143;
+
+/// The codes as `--help` explains them.
+pub(crate) const HELP: &str = "\
+Exit codes:
+    0  complete, and everything matches (plan: the plan was made)
+    1  at least one proven difference, also when other things are unproven
+    2  usage or configuration error, cannot connect, nothing selected: no verdict was begun
+    3  no difference seen, but something is unproven, or a report could not be written
+  130  interrupted by Ctrl-C, 143 by SIGTERM: a partial report was still written
+Treat any other code as a failure.";
+
+/// A request to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGINT, Ctrl-C.
+    Interrupt,
+    /// SIGTERM.
+    Terminate,
+}
+
+impl Signal {
+    /// The exit code of a run that it interrupted.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Interrupt => INTERRUPTED,
+            Self::Terminate => TERMINATED,
+        }
+    }
+}
+
+/// The exit code of a run.
+///
+/// A signal that came too late to interrupt anything changes nothing. An interrupted run is never a match.
+#[must_use]
+pub fn code(outcome: &Outcome, signal: Option<Signal>, delivered: bool) -> u8 {
+    match (outcome.interrupted, signal, outcome.verdict) {
+        (true, Some(signal), _) => signal.code(),
+        (_, _, Verdict::Different) => DIFFERENT,
+        (false, _, Verdict::Match) if delivered => MATCH,
+        (_, _, Verdict::Match | Verdict::Unproven) => UNPROVEN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixtures;
+
+    #[test]
+    fn every_combination() {
+        use Verdict::{Different, Match, Unproven};
+        let of = |verdict, interrupted, signal, delivered| {
+            code(&Outcome { verdict, interrupted, ..fixtures::matching() }, signal, delivered)
+        };
+        let term = Some(Signal::Terminate);
+        assert_eq!(of(Match, false, None, true), 0);
+        assert_eq!(of(Match, false, None, false), 3);
+        assert_eq!(of(Match, false, term, true), 0);
+        assert_eq!(of(Match, true, None, true), 3);
+        assert_eq!(of(Match, true, term, true), 143);
+        assert_eq!(of(Different, false, None, true), 1);
+        assert_eq!(of(Different, false, None, false), 1);
+        assert_eq!(of(Different, true, Some(Signal::Interrupt), false), 130);
+        assert_eq!(of(Different, true, None, true), 1);
+        assert_eq!(of(Unproven, false, None, true), 3);
+        assert_eq!(of(Unproven, true, Some(Signal::Interrupt), true), 130);
+    }
+}

@@ -1,0 +1,244 @@
+//! The command line: the only code that talks to a person. stdout is the result and nothing else; progress, logs and
+//! errors go to stderr.
+
+pub mod exit;
+
+mod args;
+mod files;
+mod logs;
+mod pace;
+mod progress;
+mod secrets;
+mod signals;
+
+use std::ffi::OsString;
+use std::io::{ErrorKind as IoErrorKind, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use self::args::{Command, Format, Parsed, Verify};
+use self::exit::Signal;
+use self::files::ReportFile;
+use self::progress::{Progress, ProgressMode};
+use self::signals::Signals;
+use crate::config::{Config, Environment, RawSettings};
+use crate::error::{Error, ErrorKind, Result};
+use crate::report::escape::{sentence, shown};
+use crate::report::json::ErrorDocument;
+use crate::report::{self, csv_report, json};
+use crate::run::{self, PlanOutcome, Verified};
+
+/// What sessions get to say goodbye to their servers after the result was written.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Runs the command; `arguments` begins with the name of the program.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    let parsed = match args::parse(&arguments) {
+        Ok(parsed) => parsed,
+        Err(error) => return ExitCode::from(refuse(&error, &arguments)),
+    };
+    ExitCode::from(execute(&parsed))
+}
+
+/// Says what clap said: help and version on stdout, a usage error on stderr.
+fn refuse(error: &clap::Error, arguments: &[OsString]) -> u8 {
+    if !error.use_stderr() {
+        // A reader that has seen enough of the help is no error.
+        let _ = error.print();
+        return exit::MATCH;
+    }
+    let texts: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy()).collect();
+    let text = secrets::redacted(&error.render().to_string(), texts.iter().map(AsRef::as_ref));
+    let lines: Vec<_> = text.lines().map(shown).collect();
+    let _ = writeln!(std::io::stderr(), "{}", lines.join("\n"));
+    if args::wants_json(arguments) {
+        let mut paragraphs = text.split("\n\n").map(sentence);
+        let message = paragraphs.next().unwrap_or_default();
+        let tip = paragraphs.find_map(|paragraph| paragraph.strip_prefix("tip: ").map(str::to_owned));
+        let message = message.strip_prefix("error: ").unwrap_or(&message);
+        let hint = tip.unwrap_or_else(|| "see triplecheck --help".to_owned());
+        let error = Error::new(ErrorKind::Usage, message).with_hint(hint);
+        let _ = json::render(&ErrorDocument::from(&error)).and_then(|document| to_stdout(&document));
+    }
+    exit::TROUBLE
+}
+
+fn execute(parsed: &Parsed) -> u8 {
+    let mode = match &parsed.command {
+        Command::Verify(verify) => verify.progress,
+        Command::Plan(_) => ProgressMode::None,
+    };
+    let progress = Progress::on_stderr(mode);
+    let mut signal = None;
+    let result = perform(parsed, &progress, &mut signal);
+    progress.finish();
+    result.unwrap_or_else(|error| {
+        complain(&progress, &error);
+        if parsed.command.shared().format == Format::Json {
+            let _ = json::render(&ErrorDocument::from(&error)).and_then(|document| to_stdout(&document));
+        }
+        signal.filter(|_| error.kind() == ErrorKind::Interrupted).map_or(exit::TROUBLE, Signal::code)
+    })
+}
+
+/// Everything between a command line that was understood and an exit code; an error means that no verdict was begun.
+fn perform(parsed: &Parsed, progress: &Progress, signal: &mut Option<Signal>) -> Result<u8> {
+    logs::start(parsed.command.shared().verbose, progress)?;
+    for flag in &parsed.exposed {
+        let text = format!(
+            "warning: --{flag} holds a password, which every user of this machine can read; use a password file, or \
+             TRIPLECHECK_{}\n",
+            flag.to_uppercase()
+        );
+        progress.say(text.as_bytes());
+    }
+    let config = config(&parsed.command)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(ErrorKind::Io, "cannot start worker threads").with_source(error))?;
+    let stop = CancellationToken::new();
+    let signals = runtime.block_on(async { Signals::watch(stop.clone(), progress.clone()) })?;
+    let result = match &parsed.command {
+        Command::Verify(verify) => {
+            let files = Files::check(verify)?;
+            let verified = runtime.block_on(Box::pin(run::verify(config, progress.events(), stop)));
+            progress.finish();
+            verified.map(|verified| deliver(verify, &files, verified, signals.first(), progress))
+        }
+        Command::Plan(_) => {
+            let planned = runtime.block_on(Box::pin(run::plan(config, stop)));
+            planned.and_then(|plan| show(&plan, parsed.command.shared().format))
+        }
+    };
+    *signal = signals.first();
+    runtime.shutdown_timeout(FAREWELL);
+    result
+}
+
+fn config(command: &Command) -> Result<Config> {
+    let mut settings = command.settings();
+    if let Some(path) = &command.shared().config {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Error::new(ErrorKind::Io, format!("cannot read the configuration {}", path.display())).with_source(error)
+        })?;
+        settings = settings.or(RawSettings::from_toml(&text, path)?);
+    }
+    settings.validate(&Environment::process())
+}
+
+/// The report files that were asked for.
+struct Files {
+    json: Option<ReportFile>,
+    csv: Option<ReportFile>,
+    chunks: Option<ReportFile>,
+}
+
+impl Files {
+    fn check(flags: &Verify) -> Result<Self> {
+        let check = |path: &Option<_>| path.as_deref().map(ReportFile::check).transpose();
+        let files = Self {
+            json: check(&flags.report_json)?,
+            csv: check(&flags.report_csv)?,
+            chunks: check(&flags.report_chunks)?,
+        };
+        let named: Vec<_> = [&files.json, &files.csv, &files.chunks].into_iter().flatten().collect();
+        if named.iter().enumerate().any(|(index, file)| named.iter().skip(index + 1).any(|other| file == other)) {
+            return Err(
+                Error::new(ErrorKind::Usage, "two reports would go to one file").with_hint("name a file for each")
+            );
+        }
+        Ok(files)
+    }
+}
+
+/// Writes the files and stdout, and says what could not be written. The JSON goes last, so that it holds the final code.
+fn deliver(flags: &Verify, files: &Files, verified: Verified, signal: Option<Signal>, progress: &Progress) -> u8 {
+    let Verified { mut outcome, chunks } = verified;
+    let mut delivered = true;
+    let mut attempt = |result: Result<()>| {
+        if let Err(error) = result {
+            delivered = false;
+            complain(progress, &error);
+        }
+        delivered
+    };
+    if let Some(file) = &files.csv {
+        attempt(file.write(|out| csv_report::differences(&outcome, out)));
+    }
+    if let Some(file) = &files.chunks {
+        attempt(file.write(|out| csv_report::chunks(&chunks, out)));
+    }
+    outcome.exit_code = exit::code(&outcome, signal, attempt(Ok(())));
+    if let Some(file) = &files.json {
+        let written = attempt(file.write(|out| {
+            json::render(&outcome).and_then(|document| {
+                out.write_all(&document).map_err(|error| Error::new(ErrorKind::Io, "cannot write").with_source(error))
+            })
+        }));
+        outcome.exit_code = exit::code(&outcome, signal, written);
+    }
+    let document = match flags.shared.format {
+        Format::Text => Ok(report::text::render(&outcome).into_bytes()),
+        Format::Json => json::render(&outcome),
+    };
+    let shown = attempt(document.and_then(|document| to_stdout(&document)));
+    exit::code(&outcome, signal, shown)
+}
+
+fn show(plan: &PlanOutcome, format: Format) -> Result<u8> {
+    let document = match format {
+        Format::Text => report::plan::render(plan).into_bytes(),
+        Format::Json => json::render(plan)?,
+    };
+    to_stdout(&document)?;
+    Ok(exit::MATCH)
+}
+
+/// Writes to stdout. A reader that has gone away has seen what it wanted.
+fn to_stdout(document: &[u8]) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(document).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != IoErrorKind::BrokenPipe => {
+            Err(Error::new(ErrorKind::Io, "cannot write the result to stdout").with_source(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Tells an error on stderr: message, causes, hint.
+fn complain(progress: &Progress, error: &Error) {
+    progress.say(complaint(error).as_bytes());
+}
+
+fn complaint(error: &Error) -> String {
+    let mut text = format!("error: {}\n", sentence(error.message()));
+    for cause in json::causes(error) {
+        text.push_str(&format!("  caused by: {}\n", sentence(&cause)));
+    }
+    if let Some(hint) = error.hint() {
+        text.push_str(&format!("hint: {}\n", sentence(hint)));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_causes_and_hint_and_cannot_paint() {
+        let cause = std::io::Error::other("refused\x1b[31m\nby the peer");
+        let error = Error::new(ErrorKind::Connect, "cannot connect to the publisher db1:5432/shop")
+            .with_source(cause)
+            .with_hint("is it running?");
+        insta::assert_snapshot!(complaint(&error), @r"
+        error: cannot connect to the publisher db1:5432/shop
+          caused by: refused\u{1b}[31m by the peer
+        hint: is it running?
+        ");
+    }
+}

@@ -1,0 +1,14 @@
+//! An [`Outcome`](crate::run::Outcome) as text, JSON and CSV. Pure: bytes in, bytes out, no clock, no files.
+
+pub mod csv_report;
+pub mod json;
+pub mod plan;
+pub mod text;
+
+mod closing;
+mod details;
+pub(crate) mod escape;
+pub(crate) mod figures;
+
+#[cfg(test)]
+pub(crate) mod fixtures;

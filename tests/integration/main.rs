@@ -1,0 +1,3 @@
+//! One binary for all behaviours, so that servers are started once; a module per behaviour.
+
+mod command_line;
