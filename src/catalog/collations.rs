@@ -1,0 +1,123 @@
+//! How texts sort on each side.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::fields::Fields;
+use super::model::CollationFacts;
+use super::queries;
+use super::versions::Major;
+use crate::connect::Session;
+use crate::error::{Error, ErrorKind, Result};
+use crate::sql::QualifiedName;
+
+/// Who implements a collation, and with which locale.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Provider {
+    /// `d` default, `c` libc, `i` ICU, `b` builtin.
+    letter: char,
+    /// `lc_collate` of libc.
+    collate: Option<String>,
+    /// The locale of the builtin provider.
+    locale: Option<String>,
+}
+
+impl Provider {
+    /// Whether it orders by the bytes of the server's encoding.
+    ///
+    /// libc's `C.UTF-8` is not taken for it: its order was not code points everywhere (glibc before 2.35). The builtin
+    /// provider compares with memcmp whatever its locale (utils/adt/varlena.c); only the known ones are believed.
+    fn bytewise(&self) -> bool {
+        match self.letter {
+            'c' => matches!(self.collate.as_deref(), Some("C" | "POSIX")),
+            'b' => matches!(self.locale.as_deref(), Some("C" | "C.UTF-8" | "C.UTF8" | "PG_UNICODE_FAST")),
+            _ => false,
+        }
+    }
+
+    fn locale(&self) -> &str {
+        self.locale.as_deref().filter(|_| self.letter != 'c').or(self.collate.as_deref()).unwrap_or("?")
+    }
+}
+
+/// The collations of one side.
+#[derive(Debug, Default)]
+pub(super) struct Collations(HashMap<u32, CollationFacts>);
+
+impl Collations {
+    /// Reads some collations.
+    pub(super) async fn read(session: &Session, major: Major, seeds: &BTreeSet<u32>) -> Result<Self> {
+        let mut collations = HashMap::new();
+        if seeds.is_empty() {
+            return Ok(Self(collations));
+        }
+        let rows = session.rows_simple(&queries::database_collation(major)).await?;
+        let row = rows.into_iter().next();
+        let row = row.ok_or_else(|| Error::new(ErrorKind::Corrupt, "the database has no collation"))?;
+        let mut fields = Fields::new("the database's collation", row);
+        let own = Provider { letter: fields.letter()?, collate: fields.optional()?, locale: fields.optional()? };
+        for row in session.rows_simple(&queries::collations(major, seeds.iter().copied())).await? {
+            let mut fields = Fields::new("the collations", row);
+            let oid = fields.parse()?;
+            let name = QualifiedName::new(fields.text()?, fields.text()?);
+            let provider =
+                Provider { letter: fields.letter()?, collate: fields.optional()?, locale: fields.optional()? };
+            let deterministic = fields.flag()?;
+            collations.insert(oid, facts(&name, &provider, deterministic, &own));
+        }
+        Ok(Self(collations))
+    }
+
+    /// A column's collation; `None` for columns whose type has none (`attcollation` 0).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Changed`] where the collation is gone.
+    pub(super) fn facts(&self, oid: u32) -> Result<Option<CollationFacts>> {
+        if oid == 0 {
+            return Ok(None);
+        }
+        let gone = || Error::new(ErrorKind::Changed, "a column's collation is not there any longer");
+        self.0.get(&oid).cloned().map(Some).ok_or_else(gone)
+    }
+}
+
+fn facts(name: &QualifiedName, provider: &Provider, deterministic: bool, own: &Provider) -> CollationFacts {
+    let (name, provider) = if provider.letter == 'd' {
+        (format!("default ({})", own.locale()), own)
+    } else {
+        (name.to_string(), provider)
+    };
+    CollationFacts { name, bytewise: provider.bytewise() && deterministic, deterministic }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn provider(letter: char, collate: Option<&str>, locale: Option<&str>) -> Provider {
+        Provider { letter, collate: collate.map(str::to_owned), locale: locale.map(str::to_owned) }
+    }
+
+    #[test]
+    fn only_what_orders_by_bytes_everywhere_is_bytewise() {
+        assert!(provider('c', Some("C"), None).bytewise());
+        assert!(provider('c', Some("POSIX"), None).bytewise());
+        assert!(provider('b', None, Some("C.UTF-8")).bytewise());
+        assert!(provider('b', None, Some("PG_UNICODE_FAST")).bytewise());
+        assert!(!provider('c', Some("C.UTF-8"), None).bytewise());
+        assert!(!provider('c', Some("en_US.UTF-8"), None).bytewise());
+        assert!(!provider('i', Some("C"), Some("en")).bytewise());
+        assert!(!provider('b', Some("C"), Some("NEW")).bytewise());
+        assert!(!provider('?', Some("C"), Some("C")).bytewise());
+    }
+
+    #[test]
+    fn the_default_is_the_databases_own() {
+        let own = provider('i', Some("C"), Some("de"));
+        let name = QualifiedName::new("pg_catalog", "default");
+        let default = facts(&name, &provider('d', None, None), true, &own);
+        assert_eq!(default.name, "default (de)");
+        assert!(!default.bytewise && default.deterministic);
+        assert!(facts(&name, &provider('d', None, None), true, &provider('c', Some("C"), None)).bytewise);
+    }
+}

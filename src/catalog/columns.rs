@@ -1,0 +1,173 @@
+//! The columns of tables, and which of them are compared.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::fields::Fields;
+use super::queries;
+use super::versions::Major;
+use crate::connect::Session;
+use crate::error::Result;
+
+/// How a generated column gets its value (`pg_attribute.attgenerated`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Generated {
+    Stored,
+    Virtual,
+}
+
+/// A column as its side describes it.
+#[derive(Debug, Clone)]
+pub(super) struct Column {
+    /// `attnum`.
+    pub(super) number: i16,
+    pub(super) name: String,
+    pub(super) type_oid: u32,
+    /// `format_type` with the modifier.
+    pub(super) declared: String,
+    /// Proven NOT NULL: a constraint that was never validated does not count.
+    pub(super) not_null: bool,
+    pub(super) generated: Option<Generated>,
+    /// `attcollation`; 0 for none.
+    pub(super) collation: u32,
+    /// The role may read it, by the column or the table.
+    pub(super) readable: bool,
+}
+
+/// The columns of one side, by table, in their order.
+pub(super) type Columns = HashMap<u32, Vec<Column>>;
+
+/// Reads the columns of some tables.
+pub(super) async fn read(session: &Session, major: Major, tables: &[u32]) -> Result<Columns> {
+    let mut columns = Columns::new();
+    if tables.is_empty() {
+        return Ok(columns);
+    }
+    for row in session.rows_simple(&queries::columns(major, tables.iter().copied())).await? {
+        let mut fields = Fields::new("the columns", row);
+        let table = fields.parse()?;
+        let column = Column {
+            number: fields.parse()?,
+            name: fields.text()?,
+            type_oid: fields.parse()?,
+            declared: fields.text()?,
+            not_null: fields.flag()?,
+            generated: match fields.optional()?.as_deref() {
+                None => None,
+                Some("s") => Some(Generated::Stored),
+                // Virtual, or of a kind that we do not know: either way, not stored.
+                Some(_) => Some(Generated::Virtual),
+            },
+            collation: fields.parse()?,
+            readable: fields.flag()?,
+        };
+        columns.entry(table).or_default().push(column);
+    }
+    Ok(columns)
+}
+
+/// What becomes of a column of the publisher or, if it is there only, of the subscriber.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Compared.
+    Compared,
+    /// Compared, although replication cannot write it: it is generated on the subscriber only.
+    ComparedGenerated,
+    /// Published, but missing on the subscriber.
+    Missing,
+    /// Holds data that replication does not carry.
+    NotCarried,
+    /// Generated when it is read.
+    Virtual,
+    /// On the subscriber only.
+    Extra,
+}
+
+/// Decides over all columns of a pair, in the publisher's order, then the subscriber's extra ones in its order.
+///
+/// `published` are the columns that publications carry, `None` for all that are not generated; without a subscription
+/// (`joined` false) all stored columns must be equal.
+pub(super) fn decide<'a>(
+    publisher: &'a [Column],
+    subscriber: &'a [Column],
+    published: Option<&BTreeSet<String>>,
+    joined: bool,
+) -> Vec<(&'a str, Fate)> {
+    let mut fates = Vec::new();
+    for column in publisher {
+        let other = subscriber.iter().find(|other| other.name == column.name);
+        let carried = match published {
+            Some(names) => names.contains(&column.name),
+            None => !joined || column.generated.is_none(),
+        };
+        let fate = match (column.generated, other.map(|other| other.generated)) {
+            (Some(Generated::Virtual), _) => Fate::Virtual,
+            // Whatever is published or not: both compute it from what is compared.
+            (Some(Generated::Stored), Some(Some(Generated::Stored))) => Fate::Compared,
+            (_, None) if carried => Fate::Missing,
+            (_, Some(None)) if carried => Fate::Compared,
+            (_, Some(Some(_))) if carried => Fate::ComparedGenerated,
+            _ => Fate::NotCarried,
+        };
+        fates.push((column.name.as_str(), fate));
+    }
+    let extra = subscriber.iter().filter(|other| !publisher.iter().any(|column| column.name == other.name));
+    fates.extend(extra.map(|other| (other.name.as_str(), Fate::Extra)));
+    fates
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(name: &str, generated: Option<Generated>) -> Column {
+        Column {
+            number: 1,
+            name: name.to_owned(),
+            type_oid: 23,
+            declared: "integer".to_owned(),
+            not_null: false,
+            generated,
+            collation: 0,
+            readable: true,
+        }
+    }
+
+    #[test]
+    fn columns_pair_by_name_in_the_publishers_order() {
+        let publisher = [column("a", None), column("b", None), column("lost", None)];
+        let subscriber = [column("extra", None), column("b", None), column("a", None)];
+        let fates = decide(&publisher, &subscriber, None, true);
+        let expected = [("a", Fate::Compared), ("b", Fate::Compared), ("lost", Fate::Missing), ("extra", Fate::Extra)];
+        assert_eq!(fates, expected);
+    }
+
+    #[test]
+    fn what_a_column_list_leaves_out_is_not_carried() {
+        let publisher = [column("a", None), column("b", None), column("c", None)];
+        let subscriber = [column("a", None), column("b", None)];
+        let list = BTreeSet::from(["a".to_owned()]);
+        let fates = decide(&publisher, &subscriber, Some(&list), true);
+        assert_eq!(fates, [("a", Fate::Compared), ("b", Fate::NotCarried), ("c", Fate::NotCarried)]);
+    }
+
+    #[test]
+    fn generated_columns() {
+        let stored = Some(Generated::Stored);
+        let one = |publisher, subscriber: Option<Option<Generated>>, published: Option<&str>, joined| {
+            let publisher = [column("g", publisher)];
+            let subscriber: Vec<_> = subscriber.map(|generated| column("g", generated)).into_iter().collect();
+            let published = published.map(|name| BTreeSet::from([name.to_owned()]));
+            decide(&publisher, &subscriber, published.as_ref(), joined)[0].1
+        };
+        assert_eq!(one(stored, Some(stored), None, true), Fate::Compared);
+        assert_eq!(one(stored, Some(stored), Some("other"), true), Fate::Compared);
+        assert_eq!(one(stored, Some(None), None, true), Fate::NotCarried);
+        assert_eq!(one(stored, None, None, true), Fate::NotCarried);
+        assert_eq!(one(stored, Some(None), Some("g"), true), Fate::Compared);
+        assert_eq!(one(stored, None, Some("g"), true), Fate::Missing);
+        assert_eq!(one(stored, Some(None), None, false), Fate::Compared);
+        assert_eq!(one(None, Some(stored), None, true), Fate::ComparedGenerated);
+        assert_eq!(one(Some(Generated::Virtual), Some(None), None, true), Fate::Virtual);
+        assert_eq!(one(None, Some(Some(Generated::Virtual)), None, true), Fate::ComparedGenerated);
+    }
+}

@@ -1,0 +1,96 @@
+//! The catalogue of findings: their codes are stable, scripts match on them.
+
+use super::model::{Finding, Severity};
+
+macro_rules! findings {
+    ($($name:ident = $code:literal: $meaning:literal,)+) => {
+        /// The codes that reading the catalogs can give.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(super) enum Code {
+            $($name,)+
+        }
+
+        impl Code {
+            fn text(self) -> &'static str {
+                match self { $(Self::$name => $code,)+ }
+            }
+        }
+
+        /// Every code of a finding that reading the catalogs can give, and what it means.
+        pub const FINDINGS: &[(&str, &str)] = &[$(($code, $meaning),)+];
+    };
+}
+
+findings! {
+    SubscriptionOfAnotherPublisher = "subscription_of_another_publisher":
+        "A subscription of the subscriber's database has no slot on this publisher; what it feeds is not looked at.",
+    PublicationMissing = "publication_missing":
+        "A subscription names a publication that the publisher does not have, so its tables cannot be known.",
+    TableMissing = "table_missing": "A selected table of the publisher does not exist on the subscriber.",
+    ExtraTable = "extra_table": "A table exists on the subscriber only.",
+    TableNotReady = "table_not_ready": "The subscription has not finished copying the table, or does not know it yet.",
+    SeveralSubscriptions = "several_subscriptions": "A table is fed by more than one subscription.",
+    TableNotReplicated = "table_not_replicated": "A table of the publisher is not carried by replication.",
+    UnloggedTable = "unlogged_table": "A table is unlogged; replication never carries it.",
+    ForeignTable = "foreign_table": "A foreign table holds no data of this server and is not compared.",
+    MaterializedView = "materialized_view": "A materialized view is derived data: refresh it on the subscriber.",
+    ExtensionTable = "extension_table": "A table belongs to an extension and is not carried by replication.",
+    LargeObjects = "large_objects": "The publisher holds large objects; replication never carries them.",
+    RowFilter = "row_filter": "A publication carries only those rows of a table that pass its filter.",
+    ColumnNotReplicated = "column_not_replicated": "A column of the publisher is not carried by replication.",
+    ColumnListsDiffer = "column_lists_differ":
+        "Publications of one subscription carry different columns of a table; replication of it fails.",
+    ColumnMissing = "column_missing": "A published column does not exist on the subscriber; replication of it fails.",
+    ExtraColumn = "extra_column": "A column exists on the subscriber only; it is not compared.",
+    VirtualColumn = "virtual_column": "A virtual generated column is computed when read and is not compared.",
+    GeneratedOnSubscriber = "generated_on_subscriber":
+        "A published column is generated on the subscriber, so replication cannot write it.",
+    ColumnType = "column_type": "A column has different types on the two sides.",
+    ColumnModifier = "column_modifier": "A column's type has different modifiers on the two sides, or only one is a domain.",
+    NoKey = "no_key": "No key identifies the rows of a table; it is compared as a multiset.",
+    NoReplicaIdentity = "no_replica_identity":
+        "A table has no replica identity: updates and deletes of it fail on the publisher or are not replicated.",
+    PublishesSome = "publishes_some_actions": "Publications do not publish every kind of change of a table.",
+    TriggerFiresOnApply = "trigger_fires_on_apply":
+        "A trigger on the subscriber fires when replication writes, and may change what it writes.",
+    SequenceMissing = "sequence_missing": "A sequence of the publisher does not exist on the subscriber.",
+    SequenceDefinition = "sequence_definition": "A sequence is defined differently on the two sides.",
+    PermissionDenied = "permission_denied": "The role may not read something that was selected.",
+    NotATable = "not_a_table": "What has the name of a selected table on the subscriber is not a table.",
+}
+
+impl Code {
+    /// A finding with this code.
+    pub(super) fn finding(
+        self,
+        severity: Severity,
+        object: impl ToString,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Finding {
+        Finding {
+            code: self.text().to_owned(),
+            severity,
+            object: object.to_string(),
+            message: message.into(),
+            hint: hint.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_stable_and_explained() {
+        let mut codes: Vec<_> = FINDINGS.iter().map(|(code, _)| *code).collect();
+        assert!(codes.iter().all(|code| code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
+        assert!(FINDINGS.iter().all(|(_, meaning)| meaning.ends_with('.')));
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), FINDINGS.len());
+        let finding = Code::NoKey.finding(Severity::Warning, "public.t", "message", "hint");
+        assert!(codes.contains(&finding.code.as_str()));
+    }
+}
