@@ -450,7 +450,8 @@ impl Case {
         }
         let mut found = std::mem::take(&mut self.found_in_unit);
         if found.rows() == 0 {
-            return self.fail(Reason::RereadDiffers, "chunks differ as a whole but not in any row: a defect of triplecheck");
+            return self
+                .fail(Reason::RereadDiffers, "chunks differ as a whole but not in any row: a defect of triplecheck");
         }
         self.found.missing += found.missing;
         self.found.extra += found.extra;
@@ -559,7 +560,8 @@ impl Case {
         if self.failure.is_some() {
             return true;
         }
-        let rows = !self.table.checks.rows || (self.plan.is_some() && self.chunks.iter().all(|chunk| chunk.settled.is_some()));
+        let rows =
+            !self.table.checks.rows || (self.plan.is_some() && self.chunks.iter().all(|chunk| chunk.settled.is_some()));
         let figures = self.generation > 0 && (self.figures.complete() && self.deltas_known || self.needs_no_figures());
         rows && figures
     }
@@ -572,7 +574,11 @@ impl Case {
     /// The maxima of a column that a sequence feeds, as far as they were read.
     #[must_use]
     pub fn sequence_column(&self, column: &str) -> Sides<Option<Option<String>>> {
-        if self.is_settled() && self.failure.is_none() { self.figures.sequence_column(column) } else { Sides::default() }
+        if self.is_settled() && self.failure.is_none() {
+            self.figures.sequence_column(column)
+        } else {
+            Sides::default()
+        }
     }
 }
 

@@ -54,9 +54,8 @@ impl FigurePair {
 
     /// What asks a server for the differences of the sums that differ: position in `asked` and expression.
     pub(crate) fn delta_questions(&self) -> Vec<(usize, String)> {
-        let differing = (0..self.asked.len()).filter(|&at| {
-            matches!(self.asked[at], ColumnFigure::Sum { .. }) && self.verdict(at) == Verdict::Different
-        });
+        let differing = (0..self.asked.len())
+            .filter(|&at| matches!(self.asked[at], ColumnFigure::Sum { .. }) && self.verdict(at) == Verdict::Different);
         differing
             .filter_map(|at| {
                 let value = self.value(at);
@@ -69,7 +68,10 @@ impl FigurePair {
             .collect()
     }
 
-    fn column_checks(&self, wanted: impl Fn(&ColumnFigure) -> Option<(&String, Option<&'static str>)>) -> Vec<ColumnCheck> {
+    fn column_checks(
+        &self,
+        wanted: impl Fn(&ColumnFigure) -> Option<(&String, Option<&'static str>)>,
+    ) -> Vec<ColumnCheck> {
         self.asked
             .iter()
             .enumerate()

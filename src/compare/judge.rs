@@ -83,11 +83,7 @@ impl Case {
             (false, Some(publisher), Some(subscriber)) => Some(RowCounts { publisher, subscriber }),
             _ => None,
         };
-        let evidence = causes::Evidence {
-            table: &self.table,
-            rows,
-            found: &self.found,
-        };
+        let evidence = causes::Evidence { table: &self.table, rows, found: &self.found };
         let outcome = TableOutcome {
             schema: self.table.pair.name.schema.clone(),
             name: self.table.pair.name.name.clone(),
@@ -174,7 +170,9 @@ impl Case {
                 let spread = if self.sync_points.len() > 1 { " (at several sync points)" } else { "" };
                 return Some((
                     Reason::RowsMiscounted,
-                    format!("{read} rows of {name} were read{spread} on the {side}, but it counts {counted}: check it with amcheck"),
+                    format!(
+                        "{read} rows of {name} were read{spread} on the {side}, but it counts {counted}: check it with amcheck"
+                    ),
                 ));
             }
         }
@@ -182,7 +180,9 @@ impl Case {
         if i128::from(read.publisher) - i128::from(read.subscriber) != balance {
             return Some((
                 Reason::ChecksDisagree,
-                format!("the differing rows of {name} do not explain its counts: a defect of triplecheck, or corruption"),
+                format!(
+                    "the differing rows of {name} do not explain its counts: a defect of triplecheck, or corruption"
+                ),
             ));
         }
         let differs = |check: &ColumnCheck| check.verdict == Verdict::Different;

@@ -45,8 +45,11 @@ pub(crate) fn publisher_progress_sql(subscriptions: &[Subscription]) -> String {
 /// The first byte of a pgoutput message is its kind: I, U, D and T change rows (PostgreSQL manual, "Logical Replication
 /// Message Formats").
 pub(crate) fn decode_sql(slot: &str, subscriptions: &[Subscription]) -> String {
-    let mut publications: Vec<_> =
-        subscriptions.iter().flat_map(|subscription| &subscription.publications).map(|name| sql::identifier(name)).collect();
+    let mut publications: Vec<_> = subscriptions
+        .iter()
+        .flat_map(|subscription| &subscription.publications)
+        .map(|name| sql::identifier(name))
+        .collect();
     publications.sort_unstable();
     publications.dedup();
     format!(
@@ -91,10 +94,7 @@ pub(crate) fn position(session: &Session, text: Option<&str>, wal_segment_bytes:
 
 /// The publisher's current snapshot and, in the same statement, its normalised insert position.
 pub(crate) async fn snapshot_and_position(publisher: &Session, wal_segment_bytes: u64) -> Result<(SnapshotText, Lsn)> {
-    let query = format!(
-        "SELECT {}, pg_catalog.pg_current_wal_insert_lsn()",
-        publisher.current_snapshot_sql()
-    );
+    let query = format!("SELECT {}, pg_catalog.pg_current_wal_insert_lsn()", publisher.current_snapshot_sql());
     let rows = publisher.rows_simple(&query).await?;
     match rows.as_slice() {
         [row] => match row.as_slice() {
@@ -126,9 +126,13 @@ pub(crate) async fn progress(
         .iter()
         .map(|subscription| {
             let oid = subscription.oid.to_string();
-            let state = states.iter().find(|row| row.first().and_then(Option::as_ref) == Some(&oid)).ok_or_else(|| {
-                Error::new(ErrorKind::Changed, format!("subscription {} is not there any longer", subscription.name))
-            })?;
+            let state =
+                states.iter().find(|row| row.first().and_then(Option::as_ref) == Some(&oid)).ok_or_else(|| {
+                    Error::new(
+                        ErrorKind::Changed,
+                        format!("subscription {} is not there any longer", subscription.name),
+                    )
+                })?;
             let slot = slots.iter().find(|row| row.first().and_then(Option::as_ref) == Some(&subscription.slot));
             let tables_not_ready = state
                 .get(2)

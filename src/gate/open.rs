@@ -264,7 +264,8 @@ async fn export(keepers: &Keepers, side: Side, wal_segment_bytes: Option<u64>) -
 /// Where a keeper's session is lost.
 async fn release(keepers: &Keepers) -> Result<()> {
     let Sides { publisher, subscriber } = keepers.sessions.as_ref();
-    let (publisher, subscriber) = futures::future::join(publisher.batch("ROLLBACK"), subscriber.batch("ROLLBACK")).await;
+    let (publisher, subscriber) =
+        futures::future::join(publisher.batch("ROLLBACK"), subscriber.batch("ROLLBACK")).await;
     publisher.and(subscriber)
 }
 

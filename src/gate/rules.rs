@@ -27,7 +27,8 @@ impl FromStr for SnapshotText {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut parts = text.split(':');
-        let (Some(xmin), Some(xmax), Some(list), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+        let (Some(xmin), Some(xmax), Some(list), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
             return Err(ParseSnapshotError);
         };
         let number = |digits: &str| digits.parse::<u64>().map_err(|_| ParseSnapshotError);
@@ -77,7 +78,9 @@ impl fmt::Display for Writer {
                 }
                 Ok(())
             }
-            Self::Prepared { gid } => write!(f, "the prepared transaction {gid:?} is neither committed nor rolled back"),
+            Self::Prepared { gid } => {
+                write!(f, "the prepared transaction {gid:?} is neither committed nor rolled back")
+            }
         }
     }
 }

@@ -52,7 +52,8 @@ async fn subscriber_causes(subscriber: &Session, subscription: &Subscription) ->
     let enabled = format!("SELECT subenabled FROM pg_catalog.pg_subscription WHERE oid = {oid}");
     match first(subscriber, &enabled).await {
         Some(Some(enabled)) if enabled == "f" => {
-            causes.push(format!("subscription {name} is disabled (ALTER SUBSCRIPTION {} ENABLE)", sql::identifier(name)));
+            causes
+                .push(format!("subscription {name} is disabled (ALTER SUBSCRIPTION {} ENABLE)", sql::identifier(name)));
         }
         None => causes.push(format!("subscription {name} cannot be seen any longer")),
         _ => {}
@@ -69,7 +70,8 @@ async fn subscriber_causes(subscriber: &Session, subscription: &Subscription) ->
         if let Some(Some(errors)) = first(subscriber, &errors).await
             && errors != "0"
         {
-            causes.push(format!("subscription {name} has counted {errors} apply errors (look at the subscriber's log)"));
+            causes
+                .push(format!("subscription {name} has counted {errors} apply errors (look at the subscriber's log)"));
         }
     }
     let tables = format!(

@@ -89,7 +89,10 @@ pub fn choose_scan(pair: &TablePair, shape: &Shape, limits: &Limits, unfinished:
     }
     let indexed = pair.relations.publisher.key_index && pair.relations.subscriber.key_index;
     if shape.order().is_some() && indexed {
-        (ScanKind::KeyRange, "a heap scan could outlast the snapshots, and the key has an index on both sides".to_owned())
+        (
+            ScanKind::KeyRange,
+            "a heap scan could outlast the snapshots, and the key has an index on both sides".to_owned(),
+        )
     } else {
         let why = if shape.order().is_some() {
             "read in physical order although that may outlast the snapshots: a side has no index on the key"

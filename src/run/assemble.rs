@@ -10,7 +10,9 @@ use crate::compare::{Checks, TableOutcome};
 use crate::config::{CheckSet, Config};
 use crate::connect::Endpoint;
 use crate::gate::{NotReached, SyncPoint};
-use crate::run::outcome::{Gate, InFlight, Outcome, SCHEMA_VERSION, SequenceOutcome, Server, SyncPointReport, Tool, Totals};
+use crate::run::outcome::{
+    Gate, InFlight, Outcome, SCHEMA_VERSION, SequenceOutcome, Server, SyncPointReport, Tool, Totals,
+};
 use crate::side::{Side, Sides};
 use crate::verdict::{Reason, Verdict};
 
@@ -63,14 +65,29 @@ fn exit_code(verdict: Verdict) -> u8 {
 }
 
 pub(crate) fn outcome(settled: Settled<'_>) -> Outcome {
-    let Settled { config, catalog, endpoints, mut tables, sequences, sync_points, not_reached, started, bytes, interrupted } =
-        settled;
+    let Settled {
+        config,
+        catalog,
+        endpoints,
+        mut tables,
+        sequences,
+        sync_points,
+        not_reached,
+        started,
+        bytes,
+        interrupted,
+    } = settled;
     tables.extend(catalog.unpaired.iter().map(unpaired));
     tables.sort_by(|a, b| (&a.schema, &a.name).cmp(&(&b.schema, &b.name)));
     let verdicts = tables.iter().map(|table| table.verdict).chain(sequences.iter().map(|sequence| sequence.verdict));
     let verdict = Verdict::worst_of(verdicts);
     let rows = |side: fn(&crate::compare::RowCounts) -> u64| {
-        tables.iter().filter(|table| table.checks.rows.is_some()).filter_map(|table| table.rows.as_ref()).map(side).sum()
+        tables
+            .iter()
+            .filter(|table| table.checks.rows.is_some())
+            .filter_map(|table| table.rows.as_ref())
+            .map(side)
+            .sum()
     };
     let (publisher_rows, subscriber_rows) = (rows(|rows| rows.publisher), rows(|rows| rows.subscriber));
     Outcome {

@@ -191,9 +191,8 @@ impl Epoch<'_> {
                 let what = format!("{} of {}", job.work.what(), job.table.pair.name);
                 let running = Running::new(side, session.backend_pid(), what);
                 let (context, token) = (Arc::clone(context), running.give_way.clone());
-                let handle = state
-                    .tasks
-                    .spawn(async move { Ended::Job(Box::new(execute(session, job, context, token).await)) });
+                let handle =
+                    state.tasks.spawn(async move { Ended::Job(Box::new(execute(session, job, context, token).await)) });
                 state.running.insert(handle.id(), running);
             }
             // One more session for each job that waits, up to the limit.

@@ -94,7 +94,11 @@ pub(crate) fn unread(pairs: &[SequencePair]) -> Vec<SequenceOutcome> {
 ///
 /// Safe is a next value that is not behind the publisher's, and beyond every value in its column unless the publisher's
 /// own is not either.
-pub(crate) fn judge(pair: &SequencePair, states: Sides<&State>, ends: &Sides<Option<Option<String>>>) -> SequenceOutcome {
+pub(crate) fn judge(
+    pair: &SequencePair,
+    states: Sides<&State>,
+    ends: &Sides<Option<Option<String>>>,
+) -> SequenceOutcome {
     let name = &pair.name;
     let next = states.map(|state| match state {
         State::Next(next) => Some(*next),
@@ -133,7 +137,9 @@ pub(crate) fn judge(pair: &SequencePair, states: Sides<&State>, ends: &Sides<Opt
     let collides = !beyond(subscriber, Side::Subscriber) && beyond(publisher, Side::Publisher);
     let message = if behind {
         let by = (publisher - subscriber).abs();
-        Some(format!("sequence {name} is {by} behind on the subscriber: it would hand out values again that the publisher has used"))
+        Some(format!(
+            "sequence {name} is {by} behind on the subscriber: it would hand out values again that the publisher has used"
+        ))
     } else if collides {
         Some(format!("sequence {name} would hand out values on the subscriber that its column already holds"))
     } else {

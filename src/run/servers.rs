@@ -48,7 +48,9 @@ impl Servers {
                 ErrorKind::Usage,
                 "the publisher and the subscriber are the same database, which always matches itself",
             )
-            .with_hint("check --publisher and --subscriber (and PGHOST, PGPORT, PGDATABASE, which fill what they leave open)"));
+            .with_hint(
+                "check --publisher and --subscriber (and PGHOST, PGPORT, PGDATABASE, which fill what they leave open)",
+            ));
         }
         let facts = Sides::new(
             catalog::read_server(&control.publisher).await?,
@@ -76,7 +78,8 @@ impl Servers {
 
     /// Opens a session that reads user tables.
     pub(crate) fn scan(&self, side: Side, number: usize) -> BoxFuture<'static, Result<Session>> {
-        let settings = SessionSettings::scan(SCAN_STATEMENT_TIMEOUT, transaction_limit(&self.config)).encoding(self.encoding);
+        let settings =
+            SessionSettings::scan(SCAN_STATEMENT_TIMEOUT, transaction_limit(&self.config)).encoding(self.encoding);
         self.open(side, format!("scan {number}"), settings)
     }
 

@@ -102,7 +102,11 @@ pub(crate) async fn read_catalog(servers: &Servers, config: &Config) -> Result<C
 /// What all jobs of each table share.
 pub(crate) fn contexts<'a>(catalog: &'a Catalog, config: &'a Config) -> impl Iterator<Item = Arc<TableContext>> + 'a {
     let versions = catalog.servers.as_ref().map(|facts| facts.version_num);
-    catalog.tables.iter().enumerate().map(move |(index, pair)| context(index, pair, versions, &catalog.sequences, config))
+    catalog
+        .tables
+        .iter()
+        .enumerate()
+        .map(move |(index, pair)| context(index, pair, versions, &catalog.sequences, config))
 }
 
 fn context(
@@ -214,7 +218,8 @@ impl Run {
         });
         let (tables, rows, bytes) = open.fold((0, 0, 0), |(tables, rows, bytes), relations| {
             let both = [&relations.publisher, &relations.subscriber];
-            let add = |sum: u64, figure: fn(&catalog::Relation) -> u64| sum + both.iter().map(|r| figure(r)).sum::<u64>();
+            let add =
+                |sum: u64, figure: fn(&catalog::Relation) -> u64| sum + both.iter().map(|r| figure(r)).sum::<u64>();
             (tables + 1, add(rows, |relation| relation.rows_estimate), add(bytes, |relation| relation.bytes))
         });
         (self.events)(Event::Planned { tables, rows, bytes });
@@ -238,8 +243,9 @@ impl Run {
 
     async fn open(&self, id: u32, keepers: &mut Keepers) -> Result<Result<SyncPoint, NotReached>> {
         let events = &self.events;
-        let waiting =
-            |message: &str, waited: Duration| events(Event::Waiting { message: message.to_owned(), seconds: waited.as_secs() });
+        let waiting = |message: &str, waited: Duration| {
+            events(Event::Waiting { message: message.to_owned(), seconds: waited.as_secs() })
+        };
         let slot_session = || self.servers.slot_session();
         let request = gate::Request {
             id,

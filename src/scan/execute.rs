@@ -58,9 +58,14 @@ pub async fn execute(session: Session, job: Job, context: Arc<Context>, give_way
             // A stream that was given up half-way still flows: only a session whose server reported the error is fit for use.
             let usable = matches!(
                 error.kind(),
-                ErrorKind::Permission | ErrorKind::Changed | ErrorKind::Server | ErrorKind::TimedOut | ErrorKind::Unsupported
+                ErrorKind::Permission
+                    | ErrorKind::Changed
+                    | ErrorKind::Server
+                    | ErrorKind::TimedOut
+                    | ErrorKind::Unsupported
             );
-            let ended = usable && matches!(tokio::time::timeout(END_TIMEOUT, session.batch("ROLLBACK")).await, Ok(Ok(())));
+            let ended =
+                usable && matches!(tokio::time::timeout(END_TIMEOUT, session.batch("ROLLBACK")).await, Ok(Ok(())));
             if !ended {
                 abandon(&session).await;
             }
@@ -88,7 +93,9 @@ async fn transaction(session: &Session, job: &Job, context: &Context) -> Result<
             ErrorKind::Corrupt,
             format!("a session of the {} imported another snapshot than was exported", job.side),
         )
-        .with_hint("all sessions of a side must reach the same server: connect directly, not through a load balancer"));
+        .with_hint(
+            "all sessions of a side must reach the same server: connect directly, not through a load balancer",
+        ));
     }
     let (piece, slice) = work(session, job, context).await?;
     if let Some(slice) = slice {
@@ -107,13 +114,16 @@ async fn transaction(session: &Session, job: &Job, context: &Context) -> Result<
 /// Does the work inside of the transaction; also tells which part of the table was read.
 async fn work<'a>(session: &Session, job: &'a Job, context: &Context) -> Result<(Piece, Option<&'a Slice>)> {
     let table = &job.table;
-    let image = |chunking: &Chunking, slice: &Slice, reading: Reading| statement(&table.pair, &table.shape, job.side, chunking, slice, &reading);
+    let image = |chunking: &Chunking, slice: &Slice, reading: Reading| {
+        statement(&table.pair, &table.shape, job.side, chunking, slice, &reading)
+    };
     Ok(match &job.work {
         Work::Evaluate(expressions) => (Piece::Evaluated(evaluate(session, expressions).await?), None),
         Work::Figures => (Piece::Figures(figures(session, table, job.side).await?), Some(&Slice::Whole)),
         Work::Sample(spec) => {
             let query = sample_statement(&table.pair, &table.shape, spec);
-            let mut sink = SampleSink { form: table.shape.key_form(), key_len: table.shape.key_len(), bounds: Vec::new() };
+            let mut sink =
+                SampleSink { form: table.shape.key_form(), key_len: table.shape.key_len(), bounds: Vec::new() };
             let fields = 2 * table.shape.key_len();
             copy(session, &query, fields, |_, _| {}, |tuple| sink.take(tuple)).await?;
             (Piece::Samples(sink.bounds), Some(&Slice::Whole))

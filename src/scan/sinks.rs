@@ -52,11 +52,12 @@ impl TallySink<'_> {
 /// A row must file under the chunks that it was read for.
 fn check_inside(slice: &Slice, chunk: u32) -> Result<()> {
     match slice {
-        Slice::Chunks { first, last } if !(*first..=*last).contains(&chunk) => Err(Error::new(
-            ErrorKind::OutsideChunk,
-            "a row came back outside of the key range that it was read for",
-        )
-        .with_hint("check the index of the key with amcheck, or REINDEX it: its order is not the order of its keys")),
+        Slice::Chunks { first, last } if !(*first..=*last).contains(&chunk) => {
+            Err(Error::new(ErrorKind::OutsideChunk, "a row came back outside of the key range that it was read for")
+                .with_hint(
+                    "check the index of the key with amcheck, or REINDEX it: its order is not the order of its keys",
+                ))
+        }
         _ => Ok(()),
     }
 }
