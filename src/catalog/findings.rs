@@ -64,7 +64,7 @@ impl Code {
     pub(super) fn finding(
         self,
         severity: Severity,
-        object: impl ToString,
+        object: &(impl ToString + ?Sized),
         message: impl Into<String>,
         hint: impl Into<String>,
     ) -> Finding {

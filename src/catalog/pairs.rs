@@ -95,7 +95,7 @@ impl Draft<'_, '_> {
 
     fn find_column(&mut self, code: Code, severity: Severity, column: &str, message: String, hint: impl Into<String>) {
         let object = format!("{}.{column}", self.name());
-        self.notes.findings.push(code.finding(severity, object, message, hint));
+        self.notes.findings.push(code.finding(severity, &object, message, hint));
     }
 
     fn reserve(&mut self, reason: Reason, readable: bool, message: impl Into<String>) {
@@ -103,14 +103,14 @@ impl Draft<'_, '_> {
     }
 
     /// Something of the publisher's is not carried: unproven, unless only what is published was asked for.
-    fn not_carried(&mut self, code: Code, column: Option<&str>, message: String, hint: &str, excluded: String) {
+    fn not_carried(&mut self, code: Code, column: Option<&str>, message: &str, hint: &str, excluded: String) {
         let severity = match self.context.scope {
             Scope::Database => Severity::Warning,
             Scope::Published => Severity::Info,
         };
         match column {
-            Some(column) => self.find_column(code, severity, column, message.clone(), hint),
-            None => self.find(code, severity, message.clone(), hint),
+            Some(column) => self.find_column(code, severity, column, message.to_owned(), hint),
+            None => self.find(code, severity, message, hint),
         }
         match self.context.scope {
             Scope::Database => self.reserve(Reason::NotReplicated, true, format!("{message}: {hint}")),
@@ -158,7 +158,7 @@ impl Draft<'_, '_> {
                 Fate::NotCarried => {
                     let message = format!("column {column} of {name} is not carried by replication");
                     let excluded = format!("{name}.{} (not published)", sql::identifier(column));
-                    self.not_carried(Code::ColumnNotReplicated, Some(column), message, TAKE, excluded);
+                    self.not_carried(Code::ColumnNotReplicated, Some(column), &message, TAKE, excluded);
                 }
                 Fate::Virtual => {
                     let message = format!("column {column} of {name} is computed when it is read");
@@ -255,7 +255,7 @@ impl Draft<'_, '_> {
             let message = format!("rows of {name} outside of the row filter {filter} are not carried by replication");
             let hint =
                 "publish the table without a filter, or accept that they are not compared with --scope published";
-            self.not_carried(Code::RowFilter, None, message, hint, format!("{name} (rows outside of {filter})"));
+            self.not_carried(Code::RowFilter, None, &message, hint, format!("{name} (rows outside of {filter})"));
         }
         if let Some(why) = self.carried.not_implied.clone() {
             let hint = "differences of this table prove nothing; publish all changes to compare it";

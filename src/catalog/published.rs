@@ -80,17 +80,12 @@ pub(super) async fn read(session: &Session, major: Major, subscriptions: &[Subsc
     }
     for row in session.rows_simple(&queries::published_tables(major, &names)).await? {
         let mut fields = Fields::new("the published tables", row);
-        let line = Line {
-            publication: fields.text()?,
-            table: QualifiedName::new(fields.text()?, fields.text()?),
-            columns: fields.texts_optional()?.map(|columns| columns.into_iter().collect()),
-            filter: fields.optional()?,
-        };
-        if line.columns.is_none() && major.has(Fact::PublishedColumns) {
-            let problem = format!("publication {} lists {} without columns", line.publication, line.table);
-            return Err(Error::new(ErrorKind::Corrupt, problem));
-        }
-        published.lines.push(line);
+        let publication = fields.text()?;
+        let table = QualifiedName::new(fields.text()?, fields.text()?);
+        let columns = fields.texts_optional()?.map(|columns| columns.into_iter().collect());
+        // NULL for a table without columns.
+        let columns = if major.has(Fact::PublishedColumns) { Some(columns.unwrap_or_default()) } else { None };
+        published.lines.push(Line { publication, table, columns, filter: fields.optional()? });
     }
     Ok(published)
 }

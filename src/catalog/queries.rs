@@ -261,3 +261,88 @@ pub(super) fn holds_rows(table: &QualifiedName, partitioned: bool, filter: Optio
     let filter = filter.map(|filter| format!(" WHERE {filter}")).unwrap_or_default();
     format!("SELECT EXISTS (SELECT 1 FROM {only}{}{filter} LIMIT 1)", table.to_sql())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAJORS: std::ops::RangeInclusive<u32> = 12..=18;
+
+    #[test]
+    fn columns_of_catalogs_are_named_only_where_they_exist() {
+        let names = ["p".to_owned()];
+        for major in MAJORS.map(Major) {
+            let has = |statement: String, column: &str| statement.contains(column);
+            let since = |first: u32| major.0 >= first;
+            assert_eq!(has(published_tables(major, &names), "t.attnames"), since(15));
+            assert_eq!(has(published_tables(major, &names), "t.rowfilter"), since(15));
+            assert_eq!(has(subscriptions(major), "subtwophasestate"), since(15));
+            assert_eq!(has(partitions(major), "inhdetachpending"), since(14));
+            assert_eq!(has(types(major, [1]), "rngmultitypid"), since(14));
+            assert_eq!(has(columns(major, [1]), "contype = 'n'"), since(18));
+            assert_eq!(has(database_collation(major), "datlocprovider"), since(15));
+            assert_eq!(has(database_collation(major), "d.datlocale"), since(17));
+            assert_eq!(has(collations(major, [1]), "colllocale"), since(17));
+        }
+    }
+
+    #[test]
+    fn nobody_is_asked_for_what_a_plain_role_may_not_read_or_for_locks() {
+        let names = ["p".to_owned()];
+        for major in MAJORS.map(Major) {
+            let all = [
+                server(),
+                subscriptions(major),
+                subscription_tables(),
+                slots(),
+                publications(&names),
+                published_tables(major, &names),
+                relations(),
+                partitions(major),
+                columns(major, [1]),
+                indexes([1]),
+                types(major, [1]),
+                enum_labels([1]),
+                attributes([1]),
+                collations(major, [1]),
+                database_collation(major),
+                sizes([1]),
+                apply_triggers([1]),
+                sequences(),
+                sequence_defaults(),
+                large_objects(),
+                matching(Some("^(s)$"), "^(t)$"),
+                visible(),
+            ];
+            for statement in all {
+                let text = statement.to_ascii_lowercase();
+                assert!(!text.contains("subconninfo") && !text.contains("lock table") && !text.contains("select *"));
+                assert!(!text.contains("for update") && !text.contains("for share"));
+                assert!(["select ", "with ", "begin read only;"].iter().any(|start| text.starts_with(start)));
+            }
+        }
+    }
+
+    #[test]
+    fn names_and_patterns_are_quoted() {
+        let names = ["it's".to_owned()];
+        assert!(publications(&names).contains("ARRAY['it''s']::pg_catalog.text[]"));
+        let statement = matching(None, "^(it's\\.)$");
+        assert!(
+            statement.contains(r#"c.relname OPERATOR(pg_catalog.~)  E'^(it''s\\.)$' COLLATE pg_catalog."default""#)
+        );
+        assert!(!statement.contains("n.nspname OPERATOR"));
+        assert!(matching(Some("^(s)$"), "^(t)$").contains("n.nspname OPERATOR(pg_catalog.~) '^(s)$'"));
+        assert_eq!(oids([1, 22]), "'{1,22}'::oid[]");
+    }
+
+    #[test]
+    fn a_table_is_asked_for_one_row_of_its_own() {
+        let name = QualifiedName::new("My S", "t\"x");
+        assert_eq!(
+            holds_rows(&name, false, Some("(a > 1)")),
+            r#"SELECT EXISTS (SELECT 1 FROM ONLY "My S"."t""x" WHERE (a > 1) LIMIT 1)"#
+        );
+        assert_eq!(holds_rows(&name, true, None), r#"SELECT EXISTS (SELECT 1 FROM "My S"."t""x" LIMIT 1)"#);
+    }
+}

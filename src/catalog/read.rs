@@ -146,7 +146,7 @@ pub async fn read(publisher: &Session, subscriber: &Session, request: &Request) 
     }
     tables.sort_by(|one, other| one.name.cmp(&other.name));
     unpaired.sort_by(|one, other| one.name.cmp(&other.name));
-    notes.findings.sort_by(|one, other| other.severity.cmp(&one.severity));
+    notes.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     notes.excluded.sort();
     notes.excluded.dedup();
     let Notes { findings, excluded } = notes;

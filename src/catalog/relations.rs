@@ -78,7 +78,8 @@ impl Relations {
                 },
                 unlogged: fields.flag()?,
                 identity: fields.letter()?,
-                pages: fields.parse()?,
+                // -1 for a partitioned table that was analyzed.
+                pages: u32::try_from(fields.parse::<i64>()?).unwrap_or(0),
                 tuples: fields.parse()?,
                 heap: fields.flag()?,
                 usage: fields.flag()?,

@@ -16,7 +16,11 @@ const PAGE_BYTES: u64 = 8192;
 
 /// Pages of the main fork and bytes with TOAST, by relation.
 #[derive(Debug, Default)]
-pub(super) struct Sizes(HashMap<u32, (u64, u64)>);
+pub(super) struct Sizes {
+    sizes: HashMap<u32, (u64, u64)>,
+    /// As of now; else as of the last ANALYZE.
+    current: bool,
+}
 
 impl Sizes {
     /// Reads the current sizes of some relations with storage.
@@ -40,22 +44,22 @@ impl Sizes {
                 sizes.insert(oid, (pages, bytes));
             }
         }
-        Ok(Self(sizes))
+        Ok(Self { sizes, current: true })
     }
 
     fn as_analyzed(entries: &[&Entry]) -> Self {
         let size = |entry: &&Entry| (entry.oid, (u64::from(entry.pages), u64::from(entry.pages) * PAGE_BYTES));
-        Self(entries.iter().map(size).collect())
+        Self { sizes: entries.iter().map(size).collect(), current: false }
     }
 
     /// Whether a relation has no page, and so no row. Only heaps can be told by this.
     pub(super) fn is_bare(&self, entry: &Entry) -> bool {
-        entry.heap && self.0.get(&entry.oid).is_some_and(|&(pages, bytes)| pages == 0 && bytes == 0)
+        self.current && entry.heap && self.sizes.get(&entry.oid).is_some_and(|&(pages, _)| pages == 0)
     }
 
     fn of(&self, entry: &Entry) -> Result<(u64, u64)> {
         let gone = || Error::new(ErrorKind::Changed, format!("{} was dropped meanwhile", entry.name));
-        self.0.get(&entry.oid).copied().ok_or_else(gone)
+        self.sizes.get(&entry.oid).copied().ok_or_else(gone)
     }
 }
 
@@ -115,8 +119,18 @@ mod tests {
     }
 
     #[test]
+    fn only_the_current_size_tells_that_a_table_is_empty() {
+        let (bare, full) = (entry(1, "bare", Kind::Table), entry(2, "full", Kind::Table));
+        let current = Sizes { sizes: [(1, (0, 8192)), (2, (1, 8192))].into(), current: true };
+        assert!(current.is_bare(&bare) && !current.is_bare(&full));
+        assert!(!current.is_bare(&entry(3, "unknown", Kind::Table)));
+        assert!(!current.is_bare(&Entry { heap: false, ..bare.clone() }));
+        assert!(!Sizes::as_analyzed(&[&bare]).is_bare(&bare));
+    }
+
+    #[test]
     fn a_tree_is_the_sum_of_its_leaves() {
-        let sizes = Sizes([(2, (1, 8192)), (4, (2, 20_000))].into());
+        let sizes = Sizes { sizes: [(2, (1, 8192)), (4, (2, 20_000))].into(), current: true };
         let storage = describe(&tree(), &sizes, 1).unwrap();
         assert_eq!(storage.heaps.iter().map(|heap| heap.oid).collect::<Vec<_>>(), [2, 4]);
         assert_eq!((storage.rows_estimate, storage.bytes), (150, 28_192));

@@ -23,16 +23,6 @@ enum Holds {
 
 /// Looks for one row in a table of the publisher.
 async fn holds(session: &Session, server: &ServerFacts, entry: &Entry, filter: Option<&str>) -> Result<Holds> {
-    let role = sql::identifier(&server.user);
-    if !entry.usage || !entry.select {
-        let grant = if entry.usage {
-            format!("GRANT SELECT ON {} TO {role}", entry.name.to_sql())
-        } else {
-            format!("GRANT USAGE ON SCHEMA {} TO {role}", sql::identifier(&entry.name.schema))
-        };
-        let message = format!("role {role} may not look whether {} holds rows: {grant}", entry.name);
-        return Ok(Holds::Unknown(Reason::PermissionDenied, message));
-    }
     let statement = queries::holds_rows(&entry.name, entry.kind == Kind::Partitioned, filter);
     match session.rows_simple(&statement).await {
         Ok(rows) => match rows.into_iter().flatten().next().flatten().as_deref() {
@@ -43,9 +33,20 @@ async fn holds(session: &Session, server: &ServerFacts, entry: &Entry, filter: O
         Err(error) if matches!(error.kind(), ErrorKind::Connect | ErrorKind::Lost | ErrorKind::Interrupted) => {
             Err(error)
         }
+        Err(error) if error.kind() == ErrorKind::Permission => {
+            let role = sql::identifier(&server.user);
+            let grant = if entry.row_security {
+                format!("ALTER ROLE {role} BYPASSRLS")
+            } else if entry.usage {
+                format!("GRANT SELECT ON {} TO {role}", entry.name.to_sql())
+            } else {
+                format!("GRANT USAGE ON SCHEMA {} TO {role}", sql::identifier(&entry.name.schema))
+            };
+            let message = format!("role {role} may not look whether {} holds rows: {grant}", entry.name);
+            Ok(Holds::Unknown(Reason::PermissionDenied, message))
+        }
         Err(error) => {
             let reason = match error.kind() {
-                ErrorKind::Permission => Reason::PermissionDenied,
                 ErrorKind::Changed => Reason::ChangedMeanwhile,
                 _ => Reason::ServerError,
             };
@@ -119,7 +120,7 @@ pub(super) async fn not_carried(
     let (code, message) = if entry.unlogged {
         (Code::UnloggedTable, format!("{name} is unlogged, so replication cannot carry it"))
     } else {
-        (Code::TableNotReplicated, format!("{name} is not carried by replication"))
+        (Code::TableNotReplicated, format!("{name} is not carried by the subscriptions that are compared"))
     };
     let hint = if entry.unlogged {
         "copy it by hand or ALTER TABLE ... SET LOGGED; or exclude it with --exclude-table"
