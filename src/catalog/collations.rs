@@ -39,6 +39,10 @@ impl Provider {
     }
 }
 
+/// Encodings whose bytes sort like the UTF-8 that the server sends for them: UTF-8 itself, the first 256 code points, and
+/// bytes that are sent as they are.
+const ENCODINGS_IN_ORDER: [&str; 3] = ["UTF8", "LATIN1", "SQL_ASCII"];
+
 /// The collations of one side.
 #[derive(Debug, Default)]
 pub(super) struct Collations(HashMap<u32, CollationFacts>);
@@ -55,6 +59,8 @@ impl Collations {
         let row = row.ok_or_else(|| Error::new(ErrorKind::Corrupt, "the database has no collation"))?;
         let mut fields = Fields::new("the database's collation", row);
         let own = Provider { letter: fields.letter()?, collate: fields.optional()?, locale: fields.optional()? };
+        let encoding = session.value("SHOW server_encoding").await?.unwrap_or_default();
+        let in_order = ENCODINGS_IN_ORDER.contains(&encoding.as_str());
         for row in session.rows_simple(&queries::collations(major, seeds.iter().copied())).await? {
             let mut fields = Fields::new("the collations", row);
             let oid = fields.parse()?;
@@ -62,7 +68,9 @@ impl Collations {
             let provider =
                 Provider { letter: fields.letter()?, collate: fields.optional()?, locale: fields.optional()? };
             let deterministic = fields.flag()?;
-            collations.insert(oid, facts(&name, &provider, deterministic, &own));
+            let mut facts = facts(&name, &provider, deterministic, &own);
+            facts.bytewise &= in_order;
+            collations.insert(oid, facts);
         }
         Ok(Self(collations))
     }

@@ -138,15 +138,15 @@ pub(super) fn not_carried<'a>(
 
 /// What the role finds by its bare name with the search path that it would have by default.
 async fn visible(session: &Session) -> Result<HashSet<u32>> {
-    let rows = match session.rows_simple(&queries::visible()).await {
-        Ok(rows) => rows,
+    let rows = match session.statements(&queries::visible()).await {
+        Ok(statements) => statements.into_iter().flatten(),
         Err(error) => {
             // The batch ended inside of its transaction; if the session is lost, the first error says it better.
-            let _ = session.rows_simple("ROLLBACK").await;
+            let _ = session.batch("ROLLBACK").await;
             return Err(error);
         }
     };
-    rows.into_iter().map(|row| Fields::new("the search path", row).parse()).collect()
+    rows.map(|row| Fields::new("the search path", row).parse()).collect()
 }
 
 async fn matching(
