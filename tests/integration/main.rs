@@ -2,4 +2,5 @@
 
 mod command_line;
 mod harness;
+mod house;
 mod shop;
