@@ -12,6 +12,8 @@ mod judge;
 mod outcome;
 mod representation;
 mod sample;
+#[cfg(test)]
+mod scenarios;
 
 pub use case::{After, Case, Settings};
 pub use drill::{Difference, join};

@@ -101,7 +101,7 @@ pub struct SampleSpec {
 pub fn sample_spec(pair: &TablePair, shape: &Shape, limits: &Limits) -> Result<SampleSpec, Chunking> {
     let rows = estimated_rows(pair);
     let chunks = rows.div_ceil(chunk_rows(pair, limits)).max(1);
-    if !shape.order().is_some() {
+    if shape.order().is_none() {
         return Err(Chunking::Buckets { of: u32::try_from(chunks).unwrap_or(u32::MAX) });
     }
     if chunks == 1 {

@@ -114,6 +114,7 @@ pub(crate) fn matching() -> Outcome {
             schema: "public".into(),
             name: "orders_id_seq".into(),
             verdict: Verdict::Match,
+            reason: None,
             message: None,
             publisher_next: Some("1000001".into()),
             subscriber_next: Some("1000001".into()),

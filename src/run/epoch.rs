@@ -36,7 +36,7 @@ pub(crate) enum Progress {
 }
 
 enum Ended {
-    Opened(Side, Result<Session>),
+    Opened(Side, Box<Result<Session>>),
     Job(Box<Done>),
 }
 
@@ -107,7 +107,7 @@ impl Epoch<'_> {
         while let Some(ended) = state.tasks.join_next().await {
             match ended {
                 Ok(Ended::Job(done)) => state.idle.sessions.get_mut(done.job.side).extend(done.session),
-                Ok(Ended::Opened(side, session)) => state.idle.sessions.get_mut(side).extend(session),
+                Ok(Ended::Opened(side, session)) => state.idle.sessions.get_mut(side).extend(*session),
                 Err(_) => {}
             }
         }
@@ -142,7 +142,7 @@ impl Epoch<'_> {
                         state.running.remove(&id);
                         self.ended(state, *done);
                     }
-                    Ok((_, Ended::Opened(side, opened))) => self.opened(state, side, opened)?,
+                    Ok((_, Ended::Opened(side, opened))) => self.opened(state, side, *opened)?,
                     Err(panic) => return Err(Error::new(ErrorKind::Server, format!("a task of triplecheck ended abnormally: {panic}"))),
                 },
                 _ = look.tick() => {
@@ -211,7 +211,7 @@ impl Epoch<'_> {
         let session = self.servers.scan(side, *number);
         state.tasks.spawn(async move {
             tokio::time::sleep(pause).await;
-            Ended::Opened(side, session.await)
+            Ended::Opened(side, Box::new(session.await))
         });
     }
 

@@ -244,7 +244,7 @@ impl Run {
     async fn open(&self, id: u32, keepers: &mut Keepers) -> Result<Result<SyncPoint, NotReached>> {
         let events = &self.events;
         let waiting = |message: &str, waited: Duration| {
-            events(Event::Waiting { message: message.to_owned(), seconds: waited.as_secs() })
+            events(Event::Waiting { message: message.to_owned(), seconds: waited.as_secs() });
         };
         let slot_session = || self.servers.slot_session();
         let request = gate::Request {

@@ -1,0 +1,375 @@
+//! Drives a [`Case`] through random data, orders of events, failures and sync points, and compares its outcome with what a
+//! direct comparison of the two multisets of rows says.
+
+use std::collections::HashMap;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::{After, Case, Settings};
+use crate::catalog::{
+    ColumnPair, Heap, Key, KeySource, Relation, Reservation, TableIndex, TablePair, TypeFacts, TypeKind,
+};
+use crate::config::CheckSet;
+use crate::error::{Error, ErrorKind};
+use crate::plan::{Bound, Chunking, Limits, Slice};
+use crate::row::{RowDigest, Shape, Tally, key_hash};
+use crate::scan::{Entry, Figures, Job, Piece, Position, SampledRow, TableContext, Work};
+use crate::side::{Side, Sides};
+use crate::sql::QualifiedName;
+use crate::verdict::{Reason, Verdict};
+
+/// Big enough that a heap scan of it would outlast any snapshot.
+const HUGE: u64 = 1 << 50;
+
+fn type_facts(name: &str) -> TypeFacts {
+    TypeFacts {
+        oid: 1,
+        name: QualifiedName::new("pg_catalog", name),
+        declared: name.to_owned(),
+        kind: TypeKind::Base,
+        has_send: true,
+    }
+}
+
+fn column(name: &str, type_name: &str) -> ColumnPair {
+    let facts = type_facts(type_name);
+    ColumnPair { name: name.to_owned(), types: Sides::new(facts.clone(), facts), collations: Sides::default() }
+}
+
+fn relation(blocks: u64, bytes: u64) -> Relation {
+    let name = QualifiedName::new("public", "t");
+    let heap = Heap { oid: 1, name: name.clone(), blocks, readable: true, is_heap: true };
+    Relation {
+        oid: 1,
+        name,
+        partitioned: false,
+        heaps: vec![heap],
+        filter: None,
+        key_index: true,
+        rows_estimate: 60,
+        bytes,
+    }
+}
+
+fn table(keyed: bool, bytes: u64, reservations: Vec<Reservation>) -> Arc<TableContext> {
+    let pair = TablePair {
+        name: QualifiedName::new("public", "t"),
+        subscription: None,
+        relations: Sides::new(relation(2000, bytes), relation(3000, bytes)),
+        columns: vec![column("id", "int8"), column("value", "int8")],
+        key: Key {
+            columns: if keyed { vec![0] } else { vec![] },
+            source: if keyed { KeySource::PrimaryKey } else { KeySource::None },
+        },
+        not_implied: None,
+        reservations,
+    };
+    let shape = Shape::new(&pair);
+    let index: TableIndex = 0;
+    Arc::new(TableContext {
+        index,
+        pair,
+        shape,
+        checks: CheckSet::ALL,
+        versions: Sides::new(140_000, 160_000),
+        sequence_columns: Vec::new(),
+    })
+}
+
+fn settings() -> Settings {
+    let limits = Limits { chunk_rows: NonZeroU64::new(10), snapshot_age_max: Duration::from_secs(60), jobs: 1 };
+    Settings { samples: 1000, show_values: false, limits }
+}
+
+type Row = (i64, i64);
+
+/// Both sides' rows, and answers to jobs as servers would give them.
+struct World {
+    rows: Sides<Vec<Row>>,
+    keyed: bool,
+}
+
+impl World {
+    fn digest(row: &Row) -> RowDigest {
+        RowDigest::of(format!("{row:?}").as_bytes())
+    }
+
+    fn encoded(&self, row: &Row) -> Vec<u8> {
+        if self.keyed {
+            let mut bytes = row.0.to_be_bytes();
+            bytes[0] ^= 0x80;
+            bytes.to_vec()
+        } else {
+            Self::digest(row).as_bytes().to_vec()
+        }
+    }
+
+    /// The rows of a slice, with their positions. A heap is cut by row number, in blocks of a thousand.
+    fn slice(&self, side: Side, chunking: &Chunking, slice: &Slice) -> Vec<(u32, Row)> {
+        let rows = self.rows.get(side).iter().enumerate().map(|(at, &row)| (u32::try_from(at).unwrap(), row));
+        rows.filter(|(at, row)| match slice {
+            Slice::Blocks { from, to, .. } => {
+                let block = u64::from(*at) * 100;
+                from.is_none_or(|from| from <= block) && to.is_none_or(|to| block < to)
+            }
+            Slice::Whole => true,
+            Slice::Chunks { first, last } => (*first..=*last).contains(&chunking.chunk_of_key(&self.encoded(row))),
+        })
+        .collect()
+    }
+
+    fn answer(&self, job: &Job) -> Piece {
+        let rows = self.rows.get(job.side);
+        match &job.work {
+            Work::Evaluate(expressions) => Piece::Evaluated(vec![Some("false".to_owned()); expressions.len()]),
+            Work::Figures => {
+                let sum =
+                    |pick: fn(&Row) -> i64| (!rows.is_empty()).then(|| rows.iter().map(pick).sum::<i64>().to_string());
+                let values = vec![sum(|row| row.0), sum(|row| row.1)];
+                Piece::Figures(Figures { count: rows.len() as u64, values })
+            }
+            Work::Sample(_) => Piece::Samples(
+                rows.iter().map(|row| Bound { encoded: self.encoded(row), text: vec![row.0.to_string()] }).collect(),
+            ),
+            Work::Tally(chunking, slice) => {
+                let mut tallies: HashMap<u32, Tally> = HashMap::new();
+                for (_, row) in self.slice(job.side, chunking, slice) {
+                    let chunk = chunking.chunk_of_key(&self.encoded(&row));
+                    tallies.entry(chunk).or_default().add(&Self::digest(&row));
+                }
+                Piece::Tallies(tallies.into_iter().collect())
+            }
+            Work::Digests(unit, slice) => {
+                let mut tallies: HashMap<u32, Tally> =
+                    unit.chunks.iter().map(|&chunk| (chunk, Tally::default())).collect();
+                let mut entries = Vec::new();
+                for (at, row) in self.slice(job.side, &unit.chunking, slice) {
+                    let encoded = self.encoded(&row);
+                    let Some(tally) = tallies.get_mut(&unit.chunking.chunk_of_key(&encoded)) else { continue };
+                    let digest = Self::digest(&row);
+                    tally.add(&digest);
+                    let position = Position { heap: 1, block: at, offset: 1 };
+                    let digest = digest.as_bytes()[..16].try_into().unwrap();
+                    entries.push(Entry { key: key_hash(&encoded), digest, position });
+                }
+                Piece::Digests(entries, tallies.into_iter().collect())
+            }
+            Work::Rows(positions) => Piece::Rows(
+                positions
+                    .iter()
+                    .map(|&position| {
+                        let row = rows[position.block as usize];
+                        let field = |value: i64| Some(key_hash(&value.to_be_bytes()));
+                        SampledRow {
+                            position,
+                            digest: Self::digest(&row),
+                            columns: vec![field(row.0), field(row.1)],
+                            texts: vec![Some(row.0.to_string()), Some(row.1.to_string())],
+                        }
+                    })
+                    .collect(),
+            ),
+        }
+    }
+
+    /// Missing, extra, changed: key by key, as multisets.
+    fn differences(&self) -> (u64, u64, u64) {
+        let mut keys: HashMap<Vec<u8>, Sides<Vec<Row>>> = HashMap::new();
+        for side in Side::BOTH {
+            for row in self.rows.get(side) {
+                keys.entry(self.encoded(row)).or_default().get_mut(side).push(*row);
+            }
+        }
+        let (mut missing, mut extra, mut changed) = (0, 0, 0);
+        for mut rows in keys.into_values() {
+            rows.publisher.retain(|row| match rows.subscriber.iter().position(|other| other == row) {
+                Some(at) => {
+                    rows.subscriber.remove(at);
+                    false
+                }
+                None => true,
+            });
+            let (p, s) = (rows.publisher.len() as u64, rows.subscriber.len() as u64);
+            changed += p.min(s);
+            missing += p - p.min(s);
+            extra += s - p.min(s);
+        }
+        (missing, extra, changed)
+    }
+}
+
+/// What happens to the next job.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    Works,
+    GivesWay,
+    IsLost,
+    Changed,
+    PointCloses,
+}
+
+/// Runs a case to its end: `fates` decide which job comes next and what becomes of it; once they are used up, all works.
+fn run(world: &World, mut case: Case, fates: &[(usize, Fate)]) -> Case {
+    let mut fates = fates.iter();
+    for point in 1..1000 {
+        let mut jobs = case.open(point);
+        while !case.is_settled() && !case.waits_for_next() {
+            assert!(!jobs.is_empty(), "nothing is under way and nothing is settled: {case:?}");
+            let (pick, fate) = fates.next().copied().unwrap_or((0, Fate::Works));
+            let job = jobs.swap_remove(pick % jobs.len());
+            let failed = |kind| Error::new(kind, "on purpose");
+            let after = match fate {
+                Fate::Works => {
+                    let piece = world.answer(&job);
+                    jobs.append(&mut case.absorb(&job, piece));
+                    continue;
+                }
+                Fate::GivesWay => case.failed(job, &failed(ErrorKind::Cancelled)),
+                Fate::IsLost => case.failed(job, &failed(ErrorKind::Lost)),
+                Fate::Changed => case.failed(job, &failed(ErrorKind::Changed)),
+                Fate::PointCloses => {
+                    case.close();
+                    break;
+                }
+            };
+            if let After::Retry(job) = after {
+                jobs.push(*job);
+            }
+        }
+        // Answers of an older state come late.
+        for job in jobs {
+            assert!(case.is_settled() || case.waits_for_next());
+            case.absorb(&job, world.answer(&job));
+        }
+        if case.is_settled() {
+            return case;
+        }
+    }
+    panic!("never settled");
+}
+
+fn rows() -> impl Strategy<Value = Vec<Row>> {
+    prop::collection::vec((-20..20_i64, 0..3_i64), 0..60)
+}
+
+fn fate() -> impl Strategy<Value = (usize, Fate)> {
+    let fate = prop_oneof![
+        20 => Just(Fate::Works),
+        2 => Just(Fate::GivesWay),
+        1 => Just(Fate::IsLost),
+        1 => Just(Fate::Changed),
+        1 => Just(Fate::PointCloses),
+    ];
+    (any::<usize>(), fate)
+}
+
+proptest! {
+    #[test]
+    fn an_outcome_is_what_a_direct_comparison_says_or_unproven(
+        base in rows(),
+        extra in prop_oneof![2 => Just(Vec::new()), 3 => prop::collection::vec((-25..25_i64, 0..3_i64), 0..6)],
+        lost in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
+        keyed: bool,
+        bytes in prop_oneof![Just(1_u64 << 20), Just(HUGE)],
+        fates in prop::collection::vec(fate(), 0..60),
+    ) {
+        let mut subscriber = base.clone();
+        if !extra.is_empty() {
+            for at in lost {
+                if !subscriber.is_empty() {
+                    let at = at.index(subscriber.len());
+                    subscriber.swap_remove(at);
+                }
+            }
+        }
+        subscriber.extend(extra);
+        let world = World { rows: Sides::new(base, subscriber), keyed };
+        let case = run(&world, Case::new(table(keyed, bytes, vec![]), settings()), &fates);
+        let finished = case.finish();
+        let (missing, extra, changed) = world.differences();
+        let differ = missing + extra + changed > 0;
+        match finished.outcome.verdict {
+            Verdict::Match => prop_assert!(!differ),
+            Verdict::Different => prop_assert!(differ),
+            Verdict::Unproven => {
+                let reason = finished.outcome.reason.unwrap();
+                let expected = [Reason::ChangedMeanwhile, Reason::SnapshotAge, Reason::ConnectionLost, Reason::KeptBlocking];
+                prop_assert!(expected.contains(&reason), "{reason:?} {:?}", finished.outcome.message);
+                return Ok(());
+            }
+        }
+        let checked = finished.outcome.checks.rows.unwrap();
+        if checked.verdict != Verdict::Unproven && finished.outcome.sync_points.len() == 1 {
+            prop_assert_eq!((checked.missing, checked.extra, checked.changed), (missing, extra, changed));
+            prop_assert_eq!(checked.samples.len() as u64, missing + extra + changed);
+            let ledger: u64 = finished.chunks.iter().map(|chunk| chunk.publisher_rows).sum();
+            prop_assert_eq!(ledger, world.rows.publisher.len() as u64);
+        }
+    }
+}
+
+#[test]
+fn nothing_read_is_unproven() {
+    let finished = Case::new(table(true, 1, vec![]), settings()).finish();
+    assert_eq!((finished.outcome.verdict, finished.outcome.reason), (Verdict::Unproven, Some(Reason::NotRead)));
+}
+
+#[test]
+fn a_reservation_keeps_equal_rows_from_matching() {
+    let reservation = |readable| Reservation { reason: Reason::NotReplicated, message: "m".to_owned(), readable };
+    let world = World { rows: Sides::new(vec![(1, 1)], vec![(1, 1)]), keyed: true };
+    for readable in [true, false] {
+        let case = run(&world, Case::new(table(true, 1, vec![reservation(readable)]), settings()), &[]);
+        let outcome = case.finish().outcome;
+        assert_eq!((outcome.verdict, outcome.reason), (Verdict::Unproven, Some(Reason::NotReplicated)));
+        assert_eq!(outcome.rows.is_some(), readable);
+    }
+}
+
+/// A server that answers something else than its snapshot holds.
+fn outcome_of(tamper: impl Fn(&Job, Piece) -> Piece) -> super::TableOutcome {
+    let world =
+        World { rows: Sides::new((0..50).map(|i| (i, i)).collect(), (0..50).map(|i| (i, i)).collect()), keyed: true };
+    let mut case = Case::new(table(true, 1, vec![]), settings());
+    let mut jobs = case.open(1);
+    while let Some(job) = jobs.pop() {
+        let piece = tamper(&job, world.answer(&job));
+        jobs.append(&mut case.absorb(&job, piece));
+    }
+    case.finish().outcome
+}
+
+#[test]
+fn a_count_that_disagrees_with_the_rows_read_is_unproven() {
+    let outcome = outcome_of(|job, piece| match piece {
+        Piece::Figures(figures) if job.side == Side::Subscriber => Piece::Figures(Figures { count: 49, ..figures }),
+        piece => piece,
+    });
+    assert_eq!((outcome.verdict, outcome.reason), (Verdict::Unproven, Some(Reason::RowsMiscounted)));
+}
+
+#[test]
+fn a_sum_that_disagrees_with_equal_rows_is_unproven() {
+    let outcome = outcome_of(|job, piece| match piece {
+        Piece::Figures(figures) if job.side == Side::Subscriber => {
+            Piece::Figures(Figures { values: vec![figures.values[0].clone(), Some("7".to_owned())], ..figures })
+        }
+        piece => piece,
+    });
+    assert_eq!((outcome.verdict, outcome.reason), (Verdict::Unproven, Some(Reason::ChecksDisagree)));
+}
+
+#[test]
+fn chunks_that_read_differently_the_second_time_are_unproven() {
+    let outcome = outcome_of(|job, piece| match piece {
+        Piece::Tallies(mut tallies) if job.side == Side::Subscriber => {
+            tallies[0].1.add(&World::digest(&(99, 99)));
+            Piece::Tallies(tallies)
+        }
+        piece => piece,
+    });
+    assert_eq!((outcome.verdict, outcome.reason), (Verdict::Unproven, Some(Reason::RereadDiffers)));
+}
