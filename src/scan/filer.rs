@@ -10,12 +10,14 @@ pub(crate) struct Filer<'a> {
     key: Option<&'a KeyForm>,
     chunking: &'a Chunking,
     encoded: Vec<u8>,
+    /// The chunk of the row before: rows that lie together mostly belong together.
+    last: u32,
 }
 
 impl<'a> Filer<'a> {
     pub(crate) fn new(shape: &'a Shape, chunking: &'a Chunking) -> Self {
         let key = (shape.key_len() > 0).then(|| shape.key_form());
-        Self { key, chunking, encoded: Vec::new() }
+        Self { key, chunking, encoded: Vec::new(), last: 0 }
     }
 
     /// The chunk of a row.
@@ -27,7 +29,10 @@ impl<'a> Filer<'a> {
             Some(key) => key.encode(row, &mut self.encoded)?,
             None => self.encoded.extend_from_slice(digest.as_bytes()),
         }
-        Ok(self.chunking.chunk_of_key(&self.encoded))
+        if !self.chunking.holds(self.last, &self.encoded) {
+            self.last = self.chunking.chunk_of_key(&self.encoded);
+        }
+        Ok(self.last)
     }
 
     /// 128 bits that identify the row's key.
