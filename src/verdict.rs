@@ -105,7 +105,7 @@ reasons! {
     ConnectionLost = "connection_lost",
     /// The table could not be read within the age limit of a snapshot.
     SnapshotAge = "snapshot_age",
-    /// As many rows were read as `count(*)` does not count in the same snapshot: a defect of ours or corruption.
+    /// Not as many rows were read as `count(*)` counts in the same snapshot: a defect of ours or corruption.
     RowsMiscounted = "rows_miscounted",
     /// A row came back outside of the key range that it was read for: a corrupt index or a wrong collation.
     RowOutsideChunk = "row_outside_chunk",
