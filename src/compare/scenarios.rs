@@ -9,12 +9,11 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{After, Case, Settings};
-use crate::catalog::{
-    ColumnPair, Heap, Key, KeySource, Relation, Reservation, TableIndex, TablePair, TypeFacts, TypeKind,
-};
+use crate::catalog::{Heap, Key, KeySource, Relation, Reservation, TableIndex, TablePair};
 use crate::config::CheckSet;
 use crate::error::{Error, ErrorKind};
 use crate::plan::{Bound, Chunking, Limits, Slice};
+use crate::row::testing::{builtin, column};
 use crate::row::{RowDigest, Shape, Tally, key_hash};
 use crate::scan::{Entry, Figures, Job, Piece, Position, SampledRow, TableContext, Work};
 use crate::side::{Side, Sides};
@@ -23,21 +22,6 @@ use crate::verdict::{Reason, Verdict};
 
 /// Big enough that a heap scan of it would outlast any snapshot.
 const HUGE: u64 = 1 << 50;
-
-fn type_facts(name: &str) -> TypeFacts {
-    TypeFacts {
-        oid: 1,
-        name: QualifiedName::new("pg_catalog", name),
-        declared: name.to_owned(),
-        kind: TypeKind::Base,
-        has_send: true,
-    }
-}
-
-fn column(name: &str, type_name: &str) -> ColumnPair {
-    let facts = type_facts(type_name);
-    ColumnPair { name: name.to_owned(), types: Sides::new(facts.clone(), facts), collations: Sides::default() }
-}
 
 fn relation(blocks: u64, bytes: u64) -> Relation {
     let name = QualifiedName::new("public", "t");
@@ -59,7 +43,7 @@ fn table(keyed: bool, bytes: u64, reservations: Vec<Reservation>) -> Arc<TableCo
         name: QualifiedName::new("public", "t"),
         subscription: None,
         relations: Sides::new(relation(2000, bytes), relation(3000, bytes)),
-        columns: vec![column("id", "int8"), column("value", "int8")],
+        columns: vec![column("id", &builtin("int8")), column("value", &builtin("int8"))],
         key: Key {
             columns: if keyed { vec![0] } else { vec![] },
             source: if keyed { KeySource::PrimaryKey } else { KeySource::None },

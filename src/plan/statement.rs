@@ -169,3 +169,90 @@ pub fn heap_check(relation: &Relation, slice: &Slice) -> String {
     }
     format!("SELECT {}", checks.join(" AND "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::Heap;
+    use crate::row::testing::{builtin, column, pair};
+    use crate::sql::QualifiedName;
+
+    /// A table whose names need quotes, with a composite key, in the publisher's other order.
+    fn table() -> TablePair {
+        let columns = vec![
+            column("No\"te", &builtin("text")),
+            column("id", &builtin("int8")),
+            column("at", &builtin("timestamptz")),
+        ];
+        let mut pair = pair(columns, &[1, 2]);
+        for relation in [&mut pair.relations.publisher, &mut pair.relations.subscriber] {
+            relation.name = QualifiedName::new("My", "t");
+            relation.heaps =
+                vec![Heap { oid: 7, name: relation.name.clone(), blocks: 9, readable: true, is_heap: true }];
+        }
+        pair
+    }
+
+    fn bounds() -> Chunking {
+        let bound = |text: &str| Bound {
+            encoded: text.as_bytes().to_vec(),
+            text: vec![text.to_owned(), "2024-01-01".to_owned()],
+        };
+        Chunking::Ranges(vec![bound("-5"), bound("7")])
+    }
+
+    #[test]
+    fn slices_are_read_with_quoted_names_and_qualified_operators() {
+        let pair = table();
+        let shape = Shape::new(&pair);
+        let read = |slice: &Slice| statement(&pair, &shape, Side::Subscriber, &bounds(), slice, &Reading::Image);
+        assert_eq!(
+            read(&Slice::Blocks { heap: 0, from: Some(8), to: Some(16) }),
+            r#"COPY (SELECT "id", "at", "No""te" FROM ONLY "My"."t" WHERE ctid OPERATOR(pg_catalog.>=) '(8,0)'::pg_catalog.tid AND ctid OPERATOR(pg_catalog.<) '(16,0)'::pg_catalog.tid) TO STDOUT (FORMAT binary)"#
+        );
+        assert_eq!(
+            read(&Slice::Chunks { first: 1, last: 1 }),
+            r#"COPY (SELECT "id", "at", "No""te" FROM ONLY "My"."t" WHERE ("id", "at") OPERATOR(pg_catalog.>=) ('-5'::"pg_catalog"."int8", '2024-01-01'::"pg_catalog"."timestamptz") AND ("id", "at") OPERATOR(pg_catalog.<) ('7'::"pg_catalog"."int8", '2024-01-01'::"pg_catalog"."timestamptz")) TO STDOUT (FORMAT binary)"#
+        );
+        assert_eq!(
+            read(&Slice::Whole),
+            r#"COPY (SELECT "id", "at", "No""te" FROM ONLY "My"."t") TO STDOUT (FORMAT binary)"#
+        );
+    }
+
+    #[test]
+    fn the_ends_of_the_key_space_are_open() {
+        let pair = table();
+        let shape = Shape::new(&pair);
+        let read = |slice: &Slice| statement(&pair, &shape, Side::Publisher, &bounds(), slice, &Reading::Image);
+        assert!(!read(&Slice::Chunks { first: 0, last: 0 }).contains(">="));
+        assert!(!read(&Slice::Chunks { first: 2, last: 2 }).contains("OPERATOR(pg_catalog.<)"));
+        assert!(!read(&Slice::Chunks { first: 0, last: 2 }).contains("WHERE"));
+    }
+
+    #[test]
+    fn a_row_filter_stands_in_every_statement() {
+        let mut pair = table();
+        pair.relations.publisher.filter = Some("(id > 1) OR (id < 0)".to_owned());
+        let shape = Shape::new(&pair);
+        let spec = SampleSpec { chunks: 3, block_percent: 12.5, row_share: 0.25 };
+        let sample = sample_statement(&pair, &shape, &spec);
+        assert!(sample.ends_with(
+            r#"FROM ONLY "My"."t" TABLESAMPLE SYSTEM (12.5) WHERE ((id > 1) OR (id < 0)) AND pg_catalog.random() OPERATOR(pg_catalog.<) 0.25) TO STDOUT (FORMAT binary)"#
+        ));
+        let slice = Slice::Blocks { heap: 0, from: None, to: Some(8) };
+        let read = statement(&pair, &shape, Side::Publisher, &bounds(), &slice, &Reading::ImageAndPosition);
+        assert!(read.contains(r#""No""te", tableoid, ctid FROM"#) && read.contains("AND ((id > 1) OR (id < 0))"));
+    }
+
+    #[test]
+    fn storage_is_checked_for_what_was_read() {
+        let mut relation = table().relations.publisher;
+        let check = heap_check(&relation, &Slice::Whole);
+        assert!(check.contains("c.oid IN (7)") && check.ends_with("= 1"));
+        relation.partitioned = true;
+        relation.heaps.clear();
+        let check = heap_check(&relation, &Slice::Whole);
+        assert!(check.contains("pg_partition_tree(1::pg_catalog.regclass)") && check.contains("pg_inherits"));
+    }
+}

@@ -66,7 +66,7 @@ mod key;
 mod shape;
 mod tally;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use array::text_array;
 pub use canonical::{Canonical, Canonicalizer};

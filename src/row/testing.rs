@@ -4,17 +4,17 @@ use crate::catalog::{CollationFacts, ColumnPair, Key, KeySource, Relation, Table
 use crate::side::Sides;
 use crate::sql::QualifiedName;
 
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-pub(super) fn unhex(text: &str) -> Vec<u8> {
+pub(crate) fn unhex(text: &str) -> Vec<u8> {
     let digits: Vec<_> =
         text.chars().map(|digit| u8::try_from(digit.to_digit(16).expect("hex")).expect("hex")).collect();
     digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
 
-pub(super) fn tuple(fields: &[Option<&[u8]>]) -> Vec<u8> {
+pub(crate) fn tuple(fields: &[Option<&[u8]>]) -> Vec<u8> {
     let mut bytes = u16::try_from(fields.len()).expect("few").to_be_bytes().to_vec();
     for field in fields {
         match field {
@@ -28,28 +28,28 @@ pub(super) fn tuple(fields: &[Option<&[u8]>]) -> Vec<u8> {
     bytes
 }
 
-pub(super) fn stream(tuples: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn stream(tuples: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
     bytes.extend(tuples.concat());
     bytes.extend_from_slice(&[0xff, 0xff]);
     bytes
 }
 
-pub(super) fn facts(schema: &str, name: &str, kind: TypeKind) -> TypeFacts {
+pub(crate) fn facts(schema: &str, name: &str, kind: TypeKind) -> TypeFacts {
     TypeFacts { oid: 0, name: QualifiedName::new(schema, name), declared: name.to_owned(), kind, has_send: true }
 }
 
-pub(super) fn builtin(name: &str) -> TypeFacts {
+pub(crate) fn builtin(name: &str) -> TypeFacts {
     facts("pg_catalog", name, TypeKind::Base)
 }
 
 /// A collation that sorts by bytes, or one that does not.
-pub(super) fn collation(bytewise: bool) -> CollationFacts {
+pub(crate) fn collation(bytewise: bool) -> CollationFacts {
     CollationFacts { name: "collation".to_owned(), bytewise, deterministic: true }
 }
 
 /// A column of the same type on both sides; texts with a bytewise collation.
-pub(super) fn column(name: &str, facts: &TypeFacts) -> ColumnPair {
+pub(crate) fn column(name: &str, facts: &TypeFacts) -> ColumnPair {
     let collations = Sides::from_fn(|_| {
         facts.builtin().filter(|name| ["text", "varchar", "bpchar", "name"].contains(name)).map(|_| collation(true))
     });
@@ -57,7 +57,7 @@ pub(super) fn column(name: &str, facts: &TypeFacts) -> ColumnPair {
 }
 
 /// A table pair with these columns, of which some are the key.
-pub(super) fn pair(columns: Vec<ColumnPair>, key: &[usize]) -> TablePair {
+pub(crate) fn pair(columns: Vec<ColumnPair>, key: &[usize]) -> TablePair {
     let name = QualifiedName::new("public", "t");
     let relation = Relation {
         oid: 1,
