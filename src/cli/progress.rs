@@ -122,7 +122,7 @@ fn line(event: &Event) -> Option<String> {
             let tables = counted(u64::try_from(*tables).unwrap_or(u64::MAX), "table", "tables");
             format!("reading {tables}: about {} rows of both sides together, {} on disk", count(*rows), bytes(*size))
         }
-        Event::Read { .. } | Event::Replanned { .. } => return None,
+        Event::Read { .. } => return None,
     })
 }
 
