@@ -511,8 +511,9 @@ impl Case {
         self.forget_differences();
     }
 
-    /// The sync point closes: what is settled stays, the rest goes on at the next one.
-    pub fn close(&mut self) {
+    /// The sync point closes: what is settled stays, the rest goes on at the next one. `lost` says that it closes because
+    /// sessions were lost, and not because of its age.
+    pub fn close(&mut self, lost: Option<&Error>) {
         if self.is_settled() || self.waits_for_next {
             return;
         }
@@ -526,8 +527,13 @@ impl Case {
             self.drill = Drill::Idle;
             return;
         }
-        self.unfinished = true;
-        self.next_attempt(Reason::SnapshotAge, age_message(&self.table));
+        match lost {
+            Some(error) => self.next_attempt(Reason::ConnectionLost, error.to_string()),
+            None => {
+                self.unfinished = true;
+                self.next_attempt(Reason::SnapshotAge, age_message(&self.table));
+            }
+        }
     }
 
     /// Ends the table for a reason that lies outside of it.

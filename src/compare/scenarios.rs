@@ -215,7 +215,7 @@ fn run(world: &World, mut case: Case, fates: &[(usize, Fate)]) -> Case {
                 Fate::IsLost => case.failed(job, &failed(ErrorKind::Lost)),
                 Fate::Changed => case.failed(job, &failed(ErrorKind::Changed)),
                 Fate::PointCloses => {
-                    case.close();
+                    case.close(None);
                     break;
                 }
             };

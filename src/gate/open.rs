@@ -23,6 +23,8 @@ const POLL_INTERVAL_MAX: Duration = Duration::from_millis(500);
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// Attempts that found other transactions ending in between before a slot is used to see what they changed.
 const ATTEMPTS_BEFORE_DECODING: u32 = 3;
+/// Longest time a keeper may take to say that it is alive.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time the publisher may take to copy a slot. Copying does not wait for running transactions.
 const SLOT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -276,6 +278,31 @@ impl Keepers {
     /// Where a keeper's session is lost; its snapshot is gone then as well.
     pub async fn close(&self) -> Result<()> {
         release(self).await
+    }
+
+    /// Whether both snapshots are still there.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Lost`] where a keeper does not answer any more.
+    pub async fn check(&self) -> Result<()> {
+        for session in [&self.sessions.publisher, &self.sessions.subscriber] {
+            match tokio::time::timeout(CHECK_TIMEOUT, session.value("SELECT 1")).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => {
+                    return Err(Error::new(
+                        ErrorKind::Lost,
+                        format!("the snapshot of the {} is lost: {error}", session.side()),
+                    ));
+                }
+                Err(_) => {
+                    return Err(Error::new(
+                        ErrorKind::Lost,
+                        format!("the keeper of the {}'s snapshot does not answer", session.side()),
+                    ));
+                }
+            }
+        }
+        Ok(())
     }
 }
 

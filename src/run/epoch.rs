@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::compare::{After, Case, Finished};
 use crate::connect::Session;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gate::SyncPoint;
+use crate::gate::{Keepers, SyncPoint};
 use crate::run::event::{Event, Events};
 use crate::run::monitor::{LOOK_INTERVAL, Monitor, Running, give_way};
 use crate::run::queue::Queue;
@@ -50,6 +50,8 @@ pub(crate) struct Idle {
 pub(crate) struct Epoch<'a> {
     pub(crate) servers: &'a Servers,
     pub(crate) point: &'a SyncPoint,
+    /// The sessions on which the snapshots of the sync point depend.
+    pub(crate) keepers: &'a Keepers,
     pub(crate) jobs: usize,
     pub(crate) age_max: Duration,
     pub(crate) events: &'a Events,
@@ -113,7 +115,7 @@ impl Epoch<'_> {
         }
         for table in state.tables.iter_mut() {
             if let Progress::Open(case) = table {
-                case.close();
+                case.close(result.as_ref().err());
             }
         }
         result
@@ -140,6 +142,10 @@ impl Epoch<'_> {
                 Some(ended) = state.tasks.join_next_with_id() => match ended {
                     Ok((id, Ended::Job(done))) => {
                         state.running.remove(&id);
+                        if done.result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Lost) {
+                            // What looks like the loss of a scan session may be the loss of the snapshot.
+                            self.keepers.check().await?;
+                        }
                         self.ended(state, *done);
                     }
                     Ok((_, Ended::Opened(side, opened))) => self.opened(state, side, *opened)?,

@@ -62,11 +62,6 @@ pub enum Event {
         /// Bytes on the wire.
         bytes: u64,
     },
-    /// The estimate of [`Event::Planned`] changed.
-    Replanned {
-        /// By how many rows: positive where rows must be read again, negative where rows need not be read any more.
-        rows: i64,
-    },
     /// A table is settled.
     TableDone {
         /// Its name for people.

@@ -226,6 +226,7 @@ impl Run {
         let epoch = Epoch {
             servers: &self.servers,
             point: &point,
+            keepers: &keepers,
             jobs: self.config.jobs.get(),
             age_max: self.config.snapshot_age_max,
             events: &self.events,
