@@ -82,8 +82,8 @@ pub struct TablePlan {
 #[must_use]
 pub fn choose_scan(pair: &TablePair, shape: &Shape, limits: &Limits, unfinished: bool) -> (ScanKind, String) {
     let bytes = pair.relations.publisher.bytes.max(pair.relations.subscriber.bytes);
-    let seconds = bytes / SLOW_BYTES_PER_SECOND;
-    let too_long = unfinished || seconds > limits.snapshot_age_max.as_secs() / 2;
+    let expected = Duration::from_secs_f64(bytes as f64 / SLOW_BYTES_PER_SECOND as f64);
+    let too_long = unfinished || expected > limits.snapshot_age_max / 2;
     if !too_long {
         return (ScanKind::Heap, "read in physical order: no sort, no index, sequential".to_owned());
     }
