@@ -171,8 +171,10 @@ async fn attempt(control: Sides<&Session>, keepers: &Keepers, request: &Request<
         // Everything up to here is decoded and thrown away, so that what is decoded later came after.
         slot.value(&observe::decode_sql(&slot_name(slot), request.subscriptions)).await?;
     }
-    let writers = observe::writers(control.publisher).await?;
+    // The position first: a transaction that has no identifier yet when the writers are looked at writes its commit record
+    // behind it, even if that transaction then stays invisible for long.
     let before = observe::insert_position(control.publisher, segment).await?;
+    let writers = observe::writers(control.publisher).await?;
     let opened = Instant::now();
     let (publisher, target) = export(keepers, Side::Publisher, Some(segment)).await?;
     let target = target.unwrap_or(before);

@@ -210,11 +210,11 @@ pub fn accept_caught_up(observed: &Caught<'_>) -> Result<(), NotYet> {
     Ok(())
 }
 
-/// What was observed around both snapshots, in this order: `before` (position), the publisher's snapshot, the subscriber's
-/// snapshot, `progress`, `writers_after`, then in one statement `snapshot_after` and `after`.
+/// What was observed around both snapshots, in this order: `before` (position), the writers of [`Caught`], the publisher's
+/// snapshot, the subscriber's snapshot, `progress`, `writers_after`, then in one statement `snapshot_after` and `after`.
 #[derive(Debug, Clone)]
 pub struct Around<'a> {
-    /// The publisher's normalised insert position before its snapshot.
+    /// The publisher's normalised insert position, before the writers were looked at.
     pub before: Lsn,
     /// The publisher's snapshot.
     pub snapshot: &'a SnapshotText,
@@ -258,8 +258,9 @@ impl Stillness {
 /// Whether the pair of snapshots shows the same publisher state, given that [`accept_caught_up`] held before.
 ///
 /// Take a transaction T of the publisher's database that is in the subscriber's snapshot and not in the publisher's. Nobody
-/// held a transaction identifier just before the publisher's snapshot, so T began to write after that, and its commit
-/// record lies behind `before`: if `after` equals `before`, there is no T. Its commit record was written before the
+/// held a transaction identifier between `before` and the publisher's snapshot, and T, invisible there, had not let go of
+/// its own if it had one: so T began to write later, and its commit record lies behind `before`. If `after` equals
+/// `before`, there is no T. The same goes for what was decoded from `before` on. Its commit record was written before the
 /// subscriber's snapshot was taken. When `snapshot_after` was taken, T had either left the list of running transactions
 /// (then that snapshot differs from the first one) or not (then it still held its lock when `writers_after` was read a
 /// moment earlier, because locks are released last; src/backend/access/transam/xact.c, CommitTransaction): if both say
