@@ -7,35 +7,35 @@ use tokio::process::Command;
 use triplecheck_testbed::Replicated;
 
 /// A run of `triplecheck verify`.
-pub struct Verify {
+pub(crate) struct Verify {
     args: Vec<String>,
 }
 
 /// What it printed and how it ended.
 #[derive(Debug)]
-pub struct Ran {
-    pub code: i32,
-    pub json: Value,
-    pub stderr: String,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) json: Value,
+    pub(crate) stderr: String,
 }
 
 impl Verify {
-    pub fn new(database: &Replicated) -> Self {
+    pub(crate) fn new(database: &Replicated) -> Self {
         Self::between(&database.publisher.conninfo(), &database.subscriber.conninfo())
     }
 
-    pub fn between(publisher: &str, subscriber: &str) -> Self {
+    pub(crate) fn between(publisher: &str, subscriber: &str) -> Self {
         let args =
             ["verify", "--format", "json", "--progress", "none", "--publisher", publisher, "--subscriber", subscriber];
         Self { args: args.map(str::to_owned).into() }
     }
 
-    pub fn arg(mut self, arg: &str) -> Self {
+    pub(crate) fn arg(mut self, arg: &str) -> Self {
         self.args.push(arg.to_owned());
         self
     }
 
-    pub async fn run(self) -> Ran {
+    pub(crate) async fn run(self) -> Ran {
         let output = Command::new(env!("CARGO_BIN_EXE_triplecheck"))
             .args(&self.args)
             .stdin(Stdio::null())

@@ -1,7 +1,9 @@
 //! One binary for all behaviours, so that servers are started once; a module per behaviour.
 
 mod command_line;
+mod damage;
 mod harness;
 mod house;
+mod lines;
 mod readme;
 mod shop;
