@@ -4,6 +4,7 @@ mod command_line;
 mod damage;
 mod harness;
 mod house;
+mod keys;
 mod lines;
 mod readme;
 mod shop;
