@@ -2,9 +2,11 @@
 
 mod command_line;
 mod damage;
+mod figures;
 mod harness;
 mod house;
 mod keys;
 mod lines;
 mod readme;
 mod shop;
+mod tables;
