@@ -7,6 +7,7 @@ mod harness;
 mod house;
 mod keys;
 mod lines;
+mod oracle;
 mod readme;
 mod shop;
 mod tables;
