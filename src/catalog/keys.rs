@@ -99,11 +99,15 @@ pub(super) fn choose(indexes: &[Index], columns: &[Column], compared: &[&str]) -
 }
 
 /// Whether an index starts with exactly these columns in this order, sorted as a plain ORDER BY of them is.
+///
+/// All of them must be NOT NULL on this side, too: a range of the key finds no row whose key holds a NULL, and a subscriber
+/// that has lost its primary key may have such rows.
 pub(super) fn serves(indexes: &[Index], columns: &[Column], key: &[&str]) -> bool {
     let serves = |index: &Index| {
         let fits = key.iter().enumerate().all(|(position, name)| {
             let Some(column) = columns.iter().find(|column| column.name == *name) else { return false };
-            index.keys.get(position) == Some(&column.number)
+            column.not_null
+                && index.keys.get(position) == Some(&column.number)
                 && index.options.get(position) == Some(&ASCENDING_NULLS_LAST)
                 && index.collations.get(position) == Some(&column.collation)
                 && index.default_classes.get(position) == Some(&true)
@@ -203,6 +207,8 @@ mod tests {
         assert!(!serves(std::slice::from_ref(&fit), &columns(), &["b", "a"]));
         assert!(!serves(std::slice::from_ref(&fit), &columns(), &["x"]));
         assert!(!serves(std::slice::from_ref(&fit), &columns(), &[]));
+        let nullable = [column(1, "a", true), column(2, "b", false)];
+        assert!(!serves(std::slice::from_ref(&fit), &nullable, &["a", "b"]));
         for unfit in [
             Index { options: vec![0, 1], ..fit.clone() },
             Index { options: vec![2, 0], ..fit.clone() },

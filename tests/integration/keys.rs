@@ -527,3 +527,33 @@ async fn chunks_read_through_the_key() {
     lines::assert_different(&ran, &rows, &["t count", "t sum(id)"]);
     check_ledger(&database, &ran, &ledger, &keys).await;
 }
+
+/// Once the subscriber's primary key is gone, nothing keeps NULL out of the key there.
+#[tokio::test]
+async fn a_key_that_is_null_on_the_subscriber() {
+    let lease = shared_pair(14, 16).shared().await.unwrap();
+    let database = lease.database("null_keys").await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let create = "CREATE TABLE t (a integer, b integer, v text, PRIMARY KEY (a, b));
+                  CREATE TABLE u (id bigint PRIMARY KEY, v text);
+                  INSERT INTO t SELECT i, -i, 'v' FROM generate_series(1, 500) i; INSERT INTO u SELECT i, 'v' FROM generate_series(1, 500) i; ANALYZE;";
+    database.both(create).await.unwrap();
+    database
+        .subscriber
+        .sql(
+            "ALTER TABLE t DROP CONSTRAINT t_pkey, ALTER a DROP NOT NULL, ALTER b DROP NOT NULL;
+             ALTER TABLE u DROP CONSTRAINT u_pkey, ALTER id DROP NOT NULL;
+             INSERT INTO t VALUES (NULL, NULL, 'n'), (250, NULL, 'n'), (NULL, 7, 'n');
+             INSERT INTO u VALUES (NULL, 'n'), (NULL, 'n');",
+        )
+        .await
+        .unwrap();
+    let rows =
+        ["t extra a=null,b=null", "t extra a=250,b=null", "t extra a=null,b=7", "u extra id=null", "u extra id=null"];
+    let figures = ["t count", "t sum(a)", "t sum(b)", "u count"];
+    let args = ["--gate", "none", "--chunk-rows", "100"];
+    lines::assert_different(&verify(&database, folder.path(), &args).await.0, &rows, &figures);
+    // An index finds only what is not NULL by ranges of the key.
+    database.subscriber.sql("CREATE INDEX ON t (a, b); CREATE INDEX ON u (id)").await.unwrap();
+    lines::assert_different(&verify(&database, folder.path(), &args).await.0, &rows, &figures);
+}
