@@ -408,3 +408,47 @@ async fn a_partitioned_table_published_by_its_leaves() {
     ];
     lines::assert_different(&verify(&database, &args).await, &rows, &figures);
 }
+
+#[tokio::test]
+async fn tables_that_inherit_and_types_that_grew() {
+    let lease = lease().await;
+    let database = lease.database("inherited").await.unwrap();
+    let create = "CREATE TABLE parent (id integer PRIMARY KEY, v text);
+                  CREATE TABLE child (w text, PRIMARY KEY (id)) INHERITS (parent);
+                  CREATE TYPE state AS ENUM ('open', 'shut');
+                  CREATE TABLE doors (s state, id integer, PRIMARY KEY (s, id));
+                  CREATE TABLE computed (id integer PRIMARY KEY, v integer);";
+    database.both(create).await.unwrap();
+    let rows = "INSERT INTO parent SELECT i, 'p' FROM generate_series(1, 30) i; INSERT INTO child SELECT i, 'c', 'w' FROM generate_series(1, 20) i;
+                INSERT INTO doors SELECT CASE i % 2 WHEN 0 THEN 'open' ELSE 'shut' END::state, i FROM generate_series(1, 40) i;
+                INSERT INTO computed SELECT i, 7 FROM generate_series(1, 10) i; ANALYZE;";
+    database.both(rows).await.unwrap();
+    let args = ["--gate", "none", "--chunk-rows", "10"];
+    let ran = verify(&database, &args).await;
+    lines::assert_match(&ran);
+    assert_eq!(lines::table(&ran, "parent")["rows"], json!({"publisher": 30, "subscriber": 30}));
+    database
+        .subscriber
+        .sql(
+            "UPDATE ONLY parent SET v = 'x' WHERE id = 3; DELETE FROM child WHERE id = 4;
+             ALTER TYPE state ADD VALUE 'ajar' BEFORE 'shut';
+             ALTER TABLE computed DROP COLUMN v; ALTER TABLE computed ADD COLUMN v integer GENERATED ALWAYS AS (CASE WHEN id = 5 THEN 8 ELSE 7 END) STORED;",
+        )
+        .await
+        .unwrap();
+    database
+        .subscriber
+        .sql("INSERT INTO doors VALUES ('ajar', 7); DELETE FROM doors WHERE (s, id) = ('open', 8)")
+        .await
+        .unwrap();
+    let ran = verify(&database, &args).await;
+    let rows = [
+        "parent changed id=3 [v]",
+        "child missing id=4",
+        "doors extra s=ajar,id=7",
+        "doors missing s=open,id=8",
+        "computed changed id=5 [v]",
+    ];
+    lines::assert_different(&ran, &rows, &["child count", "child sum(id)", "doors sum(id)", "computed sum(v)"]);
+    assert_eq!(lines::findings(&ran), ["warning generated_on_subscriber public.computed.v"]);
+}
