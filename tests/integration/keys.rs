@@ -511,6 +511,15 @@ async fn chunks_read_through_the_key() {
     lines::assert_match(&ran);
     assert_eq!(lines::table(&ran, "t")["scan"], "key-range scan", "{ran:#?}");
     check_ledger(&database, &ran, &ledger, &keys).await;
+    // Chunks that are settled stay so while one pair of snapshots after the other reaches its age.
+    let short = ["--gate", "none", "--snapshot-age-max", "800ms", "--chunk-rows", "5"];
+    let (ran, ledger) = verify(&database, folder.path(), &short).await;
+    lines::assert_match(&ran);
+    let points = lines::array(&ran.json["sync_points"]).len();
+    assert!(points > 1, "{ran:#?}");
+    let used = ledger.iter().map(|chunk| chunk["sync_point"].parse::<usize>().unwrap());
+    assert!(used.clone().min() < used.clone().max() && used.max() <= Some(points), "{ledger:#?}");
+    check_ledger(&database, &ran, &ledger, &keys).await;
     let damage = "DELETE FROM t WHERE id = 1; UPDATE t SET v = v || ' ' WHERE id IN (2, 3500, 7000);
                   INSERT INTO t VALUES ('', 0, ''), ('z', 0, '');";
     database.subscriber.sql(damage).await.unwrap();
@@ -525,6 +534,10 @@ async fn chunks_read_through_the_key() {
         "t extra code=z,id=0",
     ];
     lines::assert_different(&ran, &rows, &["t count", "t sum(id)"]);
+    check_ledger(&database, &ran, &ledger, &keys).await;
+    let (ran, ledger) = verify(&database, folder.path(), &short).await;
+    lines::assert_different(&ran, &rows, &["t count", "t sum(id)"]);
+    assert!(lines::array(&ran.json["sync_points"]).len() > 1, "{ran:#?}");
     check_ledger(&database, &ran, &ledger, &keys).await;
 }
 
