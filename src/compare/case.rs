@@ -520,11 +520,14 @@ impl Case {
         self.generation += 1;
         self.waits_for_next = true;
         let settled_here = self.chunks.iter().any(|chunk| chunk.settled == Some(self.sync_point));
-        let kept = self.plan.as_ref().is_some_and(|plan| plan.scan == ScanKind::KeyRange) && settled_here;
-        if kept {
+        if self.plan.as_ref().is_some_and(|plan| plan.scan == ScanKind::KeyRange) {
             // Positions mean nothing in another snapshot: the unit in hand is begun anew with its chunks.
             self.divergent.clear();
             self.drill = Drill::Idle;
+            self.attempts = if settled_here { 0 } else { self.attempts + 1 };
+            if self.attempts >= ATTEMPTS_MAX {
+                self.fail(Reason::SnapshotAge, age_message(&self.table));
+            }
             return;
         }
         match lost {

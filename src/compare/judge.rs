@@ -134,7 +134,8 @@ impl Case {
         if verdict == Verdict::Different {
             return match &self.table.pair.not_implied {
                 Some(why) => unproven(Reason::EqualityNotImplied, format!("the two sides of {name} differ, but {why}")),
-                None => (verdict, None),
+                // A difference stands, but whoever reads it should know why rows are not named.
+                None => (verdict, self.failure.clone()),
             };
         }
         if let Some((reason, message)) = &self.failure {
