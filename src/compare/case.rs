@@ -519,6 +519,10 @@ impl Case {
         }
         self.generation += 1;
         self.waits_for_next = true;
+        let (reason, message) = match lost {
+            Some(error) => (Reason::ConnectionLost, error.to_string()),
+            None => (Reason::SnapshotAge, age_message(&self.table)),
+        };
         let settled_here = self.chunks.iter().any(|chunk| chunk.settled == Some(self.sync_point));
         if self.plan.as_ref().is_some_and(|plan| plan.scan == ScanKind::KeyRange) {
             // Positions mean nothing in another snapshot: the unit in hand is begun anew with its chunks.
@@ -526,17 +530,12 @@ impl Case {
             self.drill = Drill::Idle;
             self.attempts = if settled_here { 0 } else { self.attempts + 1 };
             if self.attempts >= ATTEMPTS_MAX {
-                self.fail(Reason::SnapshotAge, age_message(&self.table));
+                self.fail(reason, message);
             }
             return;
         }
-        match lost {
-            Some(error) => self.next_attempt(Reason::ConnectionLost, error.to_string()),
-            None => {
-                self.unfinished = true;
-                self.next_attempt(Reason::SnapshotAge, age_message(&self.table));
-            }
-        }
+        self.unfinished |= lost.is_none();
+        self.next_attempt(reason, message);
     }
 
     /// Ends the table for a reason that lies outside of it.
