@@ -6,6 +6,7 @@ mod figures;
 mod harness;
 mod house;
 mod keys;
+mod least_privilege;
 mod lines;
 mod oracle;
 mod readme;
