@@ -3,11 +3,17 @@
 mod command_line;
 mod damage;
 mod figures;
+mod gate;
 mod harness;
 mod house;
 mod keys;
 mod lines;
 mod oracle;
 mod readme;
+mod majors;
+mod operations;
+mod scope;
+mod sessions;
 mod shop;
 mod tables;
+mod slow;
