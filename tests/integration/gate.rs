@@ -263,6 +263,51 @@ async fn writes_in_another_database_do_not_keep_the_gate_closed() {
 }
 
 #[tokio::test]
+async fn a_role_that_may_not_have_a_slot_is_told_what_it_would_be_good_for() {
+    let lease = shared_pair(14, 16).shared().await.unwrap();
+    let database = orders(&lease, "slotless").await;
+    let role = format!("slotless_{}", database.publisher.name());
+    database.both(&format!("CREATE ROLE {role} LOGIN; GRANT SELECT ON orders TO {role}")).await.unwrap();
+    let other = lease.database("busy_beside_slotless").await.unwrap();
+    other.publisher.sql("CREATE TABLE orders (id bigint PRIMARY KEY, note text)").await.unwrap();
+    other.publisher.sql(ROWS).await.unwrap();
+    let writes = Load::start(&other.publisher, load(None)).await.unwrap();
+    let verify = || {
+        Verify::between(&database.publisher.conninfo_as(&role), &database.subscriber.conninfo_as(&role))
+            .args("--lag-timeout 5s")
+    };
+    let ran = verify().run().await;
+    ran.assert_code(3);
+    assert_eq!(ran.tables(), ["public.orders unproven gate_not_reached"]);
+    let message = ran.json["gate"]["message"].as_str().unwrap();
+    let parts =
+        ["transactions committed while both snapshots were taken", "a temporary slot would show", "REPLICATION"];
+    assert_says(message, &parts);
+    database.publisher.sql(&format!("ALTER ROLE {role} REPLICATION")).await.unwrap();
+    verify().args("-j 2").run().await.assert_code(0);
+    writes.stop().await.unwrap();
+    database.assert_nothing_left().await;
+    database.both(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await.unwrap();
+}
+
+#[tokio::test]
+async fn killed_or_interrupted_while_it_holds_a_slot() {
+    let lease = shared_pair(14, 16).shared().await.unwrap();
+    let database = orders(&lease, "slot_holder").await;
+    let writes = Load::start(&database.publisher, load(None)).await.unwrap();
+    let slot = "SELECT count(*) > 0 FROM pg_replication_slots WHERE temporary AND database = current_database() \
+                AND slot_name LIKE 'triplecheck%'";
+    for (signal, code) in [("INT", Some(130)), ("KILL", None)] {
+        let running = Verify::new(&database).start();
+        wait_for(&database.publisher, slot, "t").await;
+        running.signal(signal).await;
+        assert_eq!(running.printed().await.code, code);
+        database.assert_nothing_left().await;
+    }
+    writes.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_write_load_keeps_the_gate_closed_and_is_never_called_a_difference() {
     let lease = shared_pair(14, 16).shared().await.unwrap();
     let database = orders(&lease, "writes").await;
