@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use triplecheck_testbed::{Lease, Load, LoadOptions, ReplicateOptions, Replicated, Server, ServerOptions, shared_pair};
 
-use crate::harness::{Ran, Verify, wait_for};
+use crate::harness::{Ran, Verify, disable, wait_for};
 
 /// Far more than a gate with `--lag-timeout 2s` needs to end, connecting and explaining included.
 const ENDS_WITHIN: Duration = Duration::from_secs(20);
@@ -52,7 +52,7 @@ async fn a_subscription_that_is_disabled() {
     let lease = shared_pair(14, 16).shared().await.unwrap();
     let database = orders(&lease, "disabled").await;
     let name = database.subscription_name();
-    database.subscriber.sql(&format!("ALTER SUBSCRIPTION {name} DISABLE")).await.unwrap();
+    disable(&database, &name, &database.slot_name()).await;
     database.publisher.sql("DELETE FROM orders WHERE id = 7").await.unwrap();
     let (_, message) = not_reached(&database).await;
     let disabled = format!("subscription {name} is disabled (ALTER SUBSCRIPTION \"{name}\" ENABLE)");

@@ -197,3 +197,10 @@ pub(crate) async fn wait_for(database: &Database, query: &str, value: &str) {
         tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
+
+/// Disables the subscription, and waits until its worker is gone: it may apply for a moment longer.
+pub(crate) async fn disable(database: &Replicated, subscription: &str, slot: &str) {
+    database.subscriber.sql(&format!("ALTER SUBSCRIPTION {subscription} DISABLE")).await.unwrap();
+    let active = format!("SELECT active FROM pg_replication_slots WHERE slot_name = '{slot}'");
+    wait_for(&database.publisher, &active, "f").await;
+}

@@ -2,7 +2,7 @@
 
 use triplecheck_testbed::{ReplicateOptions, shared_pair, shop};
 
-use crate::harness::Verify;
+use crate::harness::{Verify, disable};
 
 async fn smoke(publisher: u16, subscriber: u16) {
     let lease = shared_pair(publisher, subscriber).shared().await.unwrap();
@@ -54,8 +54,7 @@ async fn smoke(publisher: u16, subscriber: u16) {
     assert_eq!((&user["key"]["id"], &user["columns"]), (&"9".into(), &serde_json::json!(["name"])));
     database.assert_nothing_left().await;
 
-    let disable = format!("ALTER SUBSCRIPTION {} DISABLE", database.subscription_name());
-    database.subscriber.sql(&disable).await.unwrap();
+    disable(&database, &database.subscription_name(), &database.slot_name()).await;
     let ran = Verify::new(&database).args("--checks rows --lag-timeout 1s").run().await;
     ran.assert_code(3);
     let message = ran.json["gate"]["message"].as_str().unwrap();

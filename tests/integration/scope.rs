@@ -3,7 +3,7 @@
 use serde_json::json;
 use triplecheck_testbed::{Database, Lease, ReplicateOptions, Replicated, shared_pair};
 
-use crate::harness::{Ran, Verify, wait_for};
+use crate::harness::{Ran, Verify, disable, wait_for};
 
 /// Publishes these only.
 fn only(tables: &str) -> ReplicateOptions {
@@ -370,7 +370,7 @@ async fn several_subscriptions_from_one_publisher() {
     assert_eq!(ran.tables(), ["public.other match -"]);
 
     // One of the two stands still: the gate says which.
-    database.subscriber.sql(&format!("ALTER SUBSCRIPTION {also} DISABLE")).await.unwrap();
+    disable(&database, &also, &also).await;
     database.publisher.sql("DELETE FROM other WHERE id = 1").await.unwrap();
     let ran = Verify::new(&database).args("--lag-timeout 1s").run().await;
     ran.assert_code(3);
