@@ -116,9 +116,18 @@ pub async fn open(
     let mut pause = POLL_INTERVAL;
     let mut reported = begun;
     let mut moved = 0;
+    let mut refused: Option<Error> = None;
     loop {
-        if moved >= ATTEMPTS_BEFORE_DECODING && keepers.slot.is_none() {
-            keepers.slot = slot(request).await;
+        // What the role may not do, it may not do the next time, either.
+        let may_ask = refused.as_ref().is_none_or(|error| error.kind() != ErrorKind::Permission);
+        if moved >= ATTEMPTS_BEFORE_DECODING && keepers.slot.is_none() && may_ask {
+            match slot(request).await {
+                Ok(session) => keepers.slot = session,
+                Err(error) => {
+                    tracing::debug!(%error, "no temporary slot");
+                    refused = Some(error);
+                }
+            }
         }
         let (not_yet, position) = match attempt(control, keepers, request).await? {
             Attempt::Accepted(mut point) => {
@@ -134,8 +143,16 @@ pub async fn open(
         }
         let waited = begun.elapsed();
         if waited >= request.timeout || matches!(not_yet, NotYet::ForeignPosition { .. }) {
-            keepers.slot = None;
             let mut message = format!("waited {} s for {not_yet}", waited.as_secs());
+            if let (NotYet::Moved { .. }, None, Some(error)) = (&not_yet, &keepers.slot, &refused) {
+                message.push_str(&format!(
+                    "; a temporary slot would show whether they changed a published table: {error}"
+                ));
+                if error.kind() == ErrorKind::Permission {
+                    message.push_str(" (ALTER ROLE ... REPLICATION)");
+                }
+            }
+            keepers.slot = None;
             let causes = stall::likely_causes(control.publisher, control.subscriber, request.subscriptions).await;
             if !causes.is_empty() {
                 message.push_str("; likely because ");
@@ -313,17 +330,11 @@ fn slot_name(session: &Session) -> String {
     format!("triplecheck_{}", session.backend_pid())
 }
 
-/// A temporary copy of the first subscription's slot, in a session of its own. `None` where the role may not have one or no
-/// slot is free: the gate then goes on without.
-async fn slot(request: &Request<'_>) -> Option<Session> {
-    let source = request.subscriptions.first()?;
-    let session = match (request.slot_session)().await {
-        Ok(session) => session,
-        Err(error) => {
-            tracing::debug!(%error, "no session for a temporary slot");
-            return None;
-        }
-    };
+/// A temporary copy of the first subscription's slot, in a session of its own. Where the role may not have one or no slot
+/// is free, the gate goes on without.
+async fn slot(request: &Request<'_>) -> Result<Option<Session>> {
+    let Some(source) = request.subscriptions.first() else { return Ok(None) };
+    let session = (request.slot_session)().await?;
     // Copied, not created: creation waits for every running transaction, of other databases, too. Two slots that differ
     // only in how far they were confirmed decode the same later changes.
     let copy = format!(
@@ -332,14 +343,10 @@ async fn slot(request: &Request<'_>) -> Option<Session> {
         sql::literal(&slot_name(&session))
     );
     match tokio::time::timeout(SLOT_TIMEOUT, session.value(&copy)).await {
-        Ok(Ok(_)) => Some(session),
-        Ok(Err(error)) => {
-            tracing::debug!(%error, "no temporary slot");
-            None
-        }
+        Ok(copied) => copied.map(|_| Some(session)),
         Err(_) => {
-            tracing::debug!("copying a slot took too long");
-            None
+            let message = format!("copying slot {} took longer than {} s", source.slot, SLOT_TIMEOUT.as_secs());
+            Err(Error::new(ErrorKind::TimedOut, message))
         }
     }
 }

@@ -17,8 +17,8 @@ const SESSIONS: &str = "SELECT 'session ' || pid || ' (' || application_name || 
      FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name LIKE 'triplecheck%' ORDER BY pid";
 
 impl Replicated {
-    /// What is there and should not be: slots of this database that none of its subscriptions uses, temporary or not, and
-    /// sessions called `triplecheck...` on either side.
+    /// What is there and should not be: slots of this database that none of its subscriptions uses (those of workers that copy tables aside), temporary or
+    /// not, and sessions called `triplecheck...` on either side.
     pub async fn leftovers(&self) -> Result<Vec<String>> {
         let subscribed = "SELECT subslotname FROM pg_subscription WHERE subslotname IS NOT NULL \
              AND subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())";
@@ -27,7 +27,8 @@ impl Replicated {
         let expected: Vec<String> = expected.iter().map(|slot| literal(slot)).collect();
         let slots = format!(
             "SELECT CASE WHEN temporary THEN 'temporary ' ELSE '' END || 'slot ' || slot_name || coalesce(' of session ' || active_pid, '') \
-             FROM pg_replication_slots WHERE database = current_database() AND slot_name NOT IN ({}) ORDER BY slot_name",
+             FROM pg_replication_slots WHERE database = current_database() AND slot_name NOT IN ({}) \
+             AND slot_name NOT LIKE 'pg\\_%\\_sync\\_%' ORDER BY slot_name",
             expected.join(", ")
         );
         let mut found = Vec::new();
