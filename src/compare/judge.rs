@@ -168,12 +168,13 @@ impl Case {
         for side in Side::BOTH {
             let (read, counted) = (*read.get(side), (*counts.get(side))?);
             if read != counted {
-                let spread = if self.sync_points.len() > 1 { " (at several sync points)" } else { "" };
+                let (spread, advice) = match self.sync_points.len() {
+                    0 | 1 => ("", "check it with amcheck"),
+                    _ => (" at several sync points", "it was written to in between, or check it with amcheck"),
+                };
                 return Some((
                     Reason::RowsMiscounted,
-                    format!(
-                        "{read} rows of {name} were read{spread} on the {side}, but it counts {counted}: check it with amcheck"
-                    ),
+                    format!("{read} rows of {name} were read{spread} on the {side}, but it counts {counted}: {advice}"),
                 ));
             }
         }

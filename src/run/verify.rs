@@ -238,8 +238,13 @@ impl Run {
         let closed = keepers.close().await;
         self.points.push((point, held));
         result?;
-        closed?;
-        Ok(self.all_settled())
+        let settled = self.all_settled();
+        match closed {
+            // Everything was read: whether the snapshots were still there afterwards makes no difference.
+            Err(error) if settled => tracing::debug!(%error, "a snapshot's keeper was lost at the end"),
+            closed => closed?,
+        }
+        Ok(settled)
     }
 
     async fn open(&self, id: u32, keepers: &mut Keepers) -> Result<Result<SyncPoint, NotReached>> {
