@@ -25,6 +25,33 @@ pub struct Catalog {
     pub excluded: Vec<String>,
 }
 
+impl Catalog {
+    /// Whether both describe the same things to compare in the same shape; sizes and estimates may differ.
+    #[must_use]
+    pub fn same_shape(&self, other: &Self) -> bool {
+        let tables = |tables: &[TablePair]| -> Vec<TablePair> { tables.iter().map(TablePair::without_sizes).collect() };
+        self.servers == other.servers
+            && self.subscriptions == other.subscriptions
+            && self.unpaired == other.unpaired
+            && self.sequences == other.sequences
+            && self.excluded == other.excluded
+            && tables(&self.tables) == tables(&other.tables)
+    }
+}
+
+impl TablePair {
+    /// The same but for what changes all the time and is used for planning only.
+    #[must_use]
+    pub fn without_sizes(&self) -> Self {
+        let mut pair = self.clone();
+        for relation in [&mut pair.relations.publisher, &mut pair.relations.subscriber] {
+            (relation.rows_estimate, relation.bytes) = (0, 0);
+            relation.heaps.iter_mut().for_each(|heap| heap.blocks = 0);
+        }
+        pair
+    }
+}
+
 /// What one server says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerFacts {
@@ -77,7 +104,7 @@ pub struct Subscription {
 pub type TableIndex = usize;
 
 /// A table of the publisher and the table of the subscriber that must hold the same rows.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TablePair {
     /// The publisher's name for it, which reports use.
     pub name: QualifiedName,

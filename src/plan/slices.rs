@@ -41,8 +41,9 @@ pub fn slices(relation: &Relation, scan: ScanKind, chunks: u32, version_num: u32
     if scan == ScanKind::KeyRange {
         return (0..chunks).map(|chunk| Slice::Chunks { first: chunk, last: chunk }).collect();
     }
-    // A privilege on the root lets one read its leaves through it only.
-    if relation.partitioned && !relation.heaps.iter().all(|heap| heap.readable) {
+    // A privilege on the root lets one read its leaves through it only. Without leaves there is nothing to read, which is
+    // known only once it was read.
+    if relation.partitioned && (relation.heaps.is_empty() || !relation.heaps.iter().all(|heap| heap.readable)) {
         return vec![Slice::Whole];
     }
     let all: u64 = relation.heaps.iter().map(|heap| heap.blocks).sum();
@@ -79,7 +80,7 @@ mod tests {
         Relation {
             oid: 1,
             name: QualifiedName::new("public", "t"),
-            partitioned: blocks.len() > 1,
+            partitioned: blocks.len() != 1,
             heaps: heaps.collect(),
             filter: None,
             key_index: true,
@@ -100,6 +101,11 @@ mod tests {
         }
         assert_eq!(expected, None);
         assert!(slices.len() >= 12, "{}", slices.len());
+    }
+
+    #[test]
+    fn a_root_without_leaves_is_read_all_the_same() {
+        assert_eq!(slices(&relation(&[], true), ScanKind::Heap, 1, 160_000, 2), [Slice::Whole]);
     }
 
     #[test]

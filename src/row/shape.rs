@@ -228,6 +228,10 @@ fn same(left: &TypeFacts, right: &TypeFacts) -> bool {
         (TypeKind::Composite(ours), TypeKind::Composite(theirs)) => {
             left.name == right.name
                 && ours.len() == theirs.len()
+                // Values go by position, so that an attribute in another place holds what is meant for another one.
+                && !ours.iter().enumerate().any(|(at, (name, _))| {
+                    theirs.iter().position(|(other, _)| other == name).is_some_and(|other| other != at)
+                })
                 && ours.iter().zip(theirs).all(|((_, ours), (_, theirs))| same(ours, theirs))
         }
         (TypeKind::Range(ours), TypeKind::Range(theirs))
@@ -376,6 +380,10 @@ mod tests {
             (facts("pg_catalog", "record", TypeKind::Pseudo), facts("pg_catalog", "record", TypeKind::Pseudo)),
             (composite(&[("a", builtin("int4"))]), composite(&[("a", builtin("int8"))])),
             (composite(&[("a", builtin("int4"))]), composite(&[])),
+            (
+                composite(&[("a", builtin("int4")), ("b", builtin("int4"))]),
+                composite(&[("b", builtin("int4")), ("a", builtin("int4"))]),
+            ),
         ] {
             assert!(form(&publisher, &subscriber).is_err(), "{publisher:?} {subscriber:?}");
         }

@@ -125,6 +125,21 @@ pub(crate) fn judge(
     let Some(subscriber) = next.subscriber else {
         return outcome(Verdict::Different, None, Some(format!("sequence {name} does not exist on the subscriber")));
     };
+    if let Some(other) = &pair.definitions.subscriber {
+        if (facts.increment < 0) != (other.increment < 0) {
+            let message = format!(
+                "sequence {name} counts the other way on the subscriber: it would hand out values again that are used"
+            );
+            return outcome(Verdict::Different, None, Some(message));
+        }
+        // Beyond its end it hands out nothing any more.
+        let ended = |next: Next, facts: &SequenceFacts| next > Next::from(facts.max) || next < Next::from(facts.min);
+        if !other.cycle && ended(subscriber, other) && !ended(publisher, facts) {
+            let message =
+                format!("sequence {name} is at its end on the subscriber: it would hand out no further value");
+            return outcome(Verdict::Different, None, Some(message));
+        }
+    }
     if facts.cycle && publisher != subscriber {
         let message = format!("sequence {name} cycles: neither value is behind the other, compare it by hand");
         return outcome(Verdict::Unproven, Some(Reason::Unsupported), Some(message));
@@ -153,7 +168,7 @@ mod tests {
     use super::*;
 
     fn pair(increment: i64, cycle: bool) -> SequencePair {
-        let facts = SequenceFacts { oid: 1, increment, min: 1, max: 100, cycle, readable: true };
+        let facts = SequenceFacts { oid: 1, increment, min: -100, max: 100, cycle, readable: true };
         SequencePair {
             name: QualifiedName::new("public", "s"),
             definitions: Sides::new(Some(facts.clone()), Some(facts)),
@@ -186,6 +201,21 @@ mod tests {
         assert_eq!(verdict(&down, -11, -11, ("-10", "-11")), Verdict::Different);
         assert_eq!(verdict(&pair(1, true), 5, 4, ("", "")), Verdict::Unproven);
         assert_eq!(verdict(&pair(1, true), 5, 5, ("", "")), Verdict::Match);
+    }
+
+    #[test]
+    fn a_definition_that_makes_the_next_value_unsafe() {
+        let with = |change: fn(&mut SequenceFacts)| {
+            let mut pair = pair(1, false);
+            change(pair.definitions.subscriber.as_mut().unwrap());
+            pair
+        };
+        assert_eq!(verdict(&with(|facts| facts.increment = -1), 11, 50, ("10", "10")), Verdict::Different);
+        assert_eq!(verdict(&with(|facts| facts.increment = 5), 11, 50, ("10", "10")), Verdict::Match);
+        assert_eq!(verdict(&with(|facts| facts.max = 20), 11, 21, ("10", "10")), Verdict::Different);
+        assert_eq!(verdict(&with(|facts| facts.max = 20), 11, 20, ("10", "10")), Verdict::Match);
+        // Both are at their end: the same on both sides.
+        assert_eq!(verdict(&pair(1, false), 101, 101, ("100", "100")), Verdict::Match);
     }
 
     #[test]

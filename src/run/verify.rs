@@ -29,6 +29,8 @@ use crate::verdict::Reason;
 const SYNC_POINTS_MAX: u32 = 4096;
 /// How often a run goes on after all its sessions of a side were lost.
 const RECOVERIES_MAX: u32 = 3;
+/// How often the catalog may change while the first sync point is waited for.
+const CATALOG_CHANGES_MAX: u32 = 10;
 /// Pause before sessions are opened anew after they were lost: a restart of a server takes a moment.
 const RECOVERY_PAUSE: Duration = Duration::from_secs(5);
 
@@ -72,6 +74,9 @@ pub async fn verify(config: Config, events: Events, stop: CancellationToken) -> 
         events,
         bytes: Arc::default(),
         stop,
+        settings,
+        confirmed: false,
+        catalog_changes: 0,
     };
     let interrupted = run.all_sync_points().await;
     Ok(run.finish(started, interrupted))
@@ -145,6 +150,10 @@ struct Run {
     /// Bytes received by COPY so far.
     bytes: Arc<AtomicU64>,
     stop: CancellationToken,
+    settings: Settings,
+    /// The catalog was the same before the snapshots of a sync point were taken and after.
+    confirmed: bool,
+    catalog_changes: u32,
 }
 
 impl Run {
@@ -205,6 +214,10 @@ impl Run {
                 return Ok(true);
             }
         };
+        if !self.confirmed && !self.confirm_catalog().await? {
+            keepers.close().await?;
+            return Ok(self.all_settled());
+        }
         (self.events)(Event::SyncPoint { id, publisher_lsn: point.publisher_lsn, proof: point.proof.clone() });
         if self.config.checks.sequence && self.sequences.is_none() {
             self.sequences = Some(self.read_sequences().await);
@@ -245,6 +258,34 @@ impl Run {
             closed => closed?,
         }
         Ok(settled)
+    }
+
+    /// Reads the catalog again now that there are snapshots: tables and columns may have come or changed while the sync point
+    /// was waited for, and what the snapshots show of them would fall outside unseen. False if so: what there is now is to be
+    /// compared at another sync point.
+    async fn confirm_catalog(&mut self) -> Result<bool> {
+        let now = match read_catalog(&self.servers, &self.config).await {
+            Ok(now) => Some(now),
+            Err(error) if error.kind() == ErrorKind::Changed => None,
+            Err(error) => return Err(error),
+        };
+        if now.as_ref().is_some_and(|now| now.same_shape(&self.catalog)) {
+            self.confirmed = true;
+            return Ok(true);
+        }
+        self.catalog_changes += 1;
+        if self.catalog_changes > CATALOG_CHANGES_MAX {
+            self.give_up(Reason::ChangedMeanwhile, "tables kept changing while a sync point was waited for");
+            return Ok(true);
+        }
+        tracing::info!("tables changed while the sync point was waited for; starting with what there is now");
+        if let Some(now) = now {
+            let cases =
+                contexts(&now, &self.config).map(|table| Progress::Open(Box::new(Case::new(table, self.settings))));
+            self.tables = cases.collect();
+            self.catalog = now;
+        }
+        Ok(false)
     }
 
     async fn open(&self, id: u32, keepers: &mut Keepers) -> Result<Result<SyncPoint, NotReached>> {

@@ -13,6 +13,7 @@ mod majors;
 mod operations;
 mod oracle;
 mod readme;
+mod review;
 mod scope;
 mod sessions;
 mod shop;
