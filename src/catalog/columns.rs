@@ -100,6 +100,8 @@ pub(super) fn decide<'a>(
             None => !joined || column.generated.is_none(),
         };
         let fate = match (column.generated, other.map(|other| other.generated)) {
+            // Computed when read on both sides, from what is compared. A stored column in its place gets nothing.
+            (Some(Generated::Virtual), Some(None)) => Fate::NotCarried,
             (Some(Generated::Virtual), _) => Fate::Virtual,
             // Whatever is published or not: both compute it from what is compared.
             (Some(Generated::Stored), Some(Some(Generated::Stored))) => Fate::Compared,
@@ -167,7 +169,8 @@ mod tests {
         assert_eq!(one(stored, None, Some("g"), true), Fate::Missing);
         assert_eq!(one(stored, Some(None), None, false), Fate::Compared);
         assert_eq!(one(None, Some(stored), None, true), Fate::ComparedGenerated);
-        assert_eq!(one(Some(Generated::Virtual), Some(None), None, true), Fate::Virtual);
+        assert_eq!(one(Some(Generated::Virtual), Some(Some(Generated::Virtual)), None, true), Fate::Virtual);
+        assert_eq!(one(Some(Generated::Virtual), Some(None), None, true), Fate::NotCarried);
         assert_eq!(one(None, Some(Some(Generated::Virtual)), None, true), Fate::ComparedGenerated);
     }
 }

@@ -547,6 +547,12 @@ impl Case {
 
     /// Takes over what the catalog says now, before the table is begun anew.
     pub fn renew(&mut self, table: Arc<TableContext>) {
+        if table.pair.without_sizes() != self.table.pair.without_sizes() {
+            // Chunks of another shape say nothing of this one.
+            self.plan = None;
+            self.chunks.clear();
+            self.forget_differences();
+        }
         self.table = table;
     }
 

@@ -117,14 +117,15 @@ pub async fn open(
     let mut reported = begun;
     let mut moved = 0;
     let mut refused: Option<Error> = None;
+    // What the role may not do, and what cannot be decoded, is not to be had the next time, either.
+    let mut may_ask = true;
     loop {
-        // What the role may not do, it may not do the next time, either.
-        let may_ask = refused.as_ref().is_none_or(|error| error.kind() != ErrorKind::Permission);
         if moved >= ATTEMPTS_BEFORE_DECODING && keepers.slot.is_none() && may_ask {
             match slot(request).await {
                 Ok(session) => keepers.slot = session,
                 Err(error) => {
                     tracing::debug!(%error, "no temporary slot");
+                    may_ask = error.kind() != ErrorKind::Permission;
                     refused = Some(error);
                 }
             }
@@ -136,6 +137,12 @@ pub async fn open(
                 return Ok(Ok(*point));
             }
             Attempt::NotYet(not_yet, position) => (not_yet, position),
+            Attempt::Undecodable(error) => {
+                tracing::warn!(%error, "the publications cannot be decoded; going on without a temporary slot");
+                (keepers.slot, may_ask, refused) = (None, false, Some(error));
+                release(keepers).await?;
+                continue;
+            }
         };
         release(keepers).await?;
         if matches!(not_yet, NotYet::Moved { .. }) {
@@ -179,6 +186,8 @@ pub async fn open(
 enum Attempt {
     Accepted(Box<SyncPoint>),
     NotYet(NotYet, Lsn),
+    /// The temporary slot is gone with the error.
+    Undecodable(Error),
 }
 
 /// One attempt, in the order that the rules ask for. Whatever fails, the keepers' transactions are left to [`release`].
@@ -186,7 +195,9 @@ async fn attempt(control: Sides<&Session>, keepers: &Keepers, request: &Request<
     let segment = request.wal_segment_bytes;
     if let Some(slot) = &keepers.slot {
         // Everything up to here is decoded and thrown away, so that what is decoded later came after.
-        slot.value(&observe::decode_sql(&slot_name(slot), request.subscriptions)).await?;
+        if let Err(error) = slot.value(&observe::decode_sql(&slot_name(slot), request.subscriptions)).await {
+            return Ok(Attempt::Undecodable(error));
+        }
     }
     // The position first: a transaction that has no identifier yet when the writers are looked at writes its commit record
     // behind it, even if that transaction then stays invisible for long.
@@ -218,7 +229,10 @@ async fn attempt(control: Sides<&Session>, keepers: &Keepers, request: &Request<
     if matches!(accepted, Err(NotYet::Moved { .. }))
         && let Some(slot) = &keepers.slot
     {
-        let changes = slot.value(&observe::decode_sql(&slot_name(slot), request.subscriptions)).await?;
+        let changes = match slot.value(&observe::decode_sql(&slot_name(slot), request.subscriptions)).await {
+            Ok(changes) => changes,
+            Err(error) => return Ok(Attempt::Undecodable(error)),
+        };
         around.decoded_changes = changes.and_then(|text| text.parse().ok());
         accepted = accept_still(&around);
     }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{self, Catalog, SequencePair, TableIndex, TablePair};
 use crate::compare::{Case, ChunkRecord, Settings};
-use crate::config::Config;
+use crate::config::{Config, GateMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::{self, Keepers, NotReached, SyncPoint};
 use crate::plan::Limits;
@@ -60,6 +60,10 @@ pub async fn verify(config: Config, events: Events, stop: CancellationToken) -> 
     };
     let settings = Settings { samples: config.samples, show_values: config.show_values, limits: limits(&config) };
     events(Event::Connected { publisher: name(Side::Publisher), subscriber: name(Side::Subscriber) });
+    if config.gate == GateMode::Quiesced && servers.facts.publisher.in_recovery {
+        return Err(Error::new(ErrorKind::Usage, "the publisher is a standby, whose writes happen elsewhere")
+            .with_hint("name the primary that the subscription is fed by as --publisher"));
+    }
     let catalog = interruptible(&stop, read_catalog(&servers, &config)).await?;
     events(Event::Catalogued { tables: catalog.tables.len(), findings: catalog.findings.clone() });
     let cases = contexts(&catalog, &config).map(|table| Progress::Open(Box::new(Case::new(table, settings))));
@@ -173,8 +177,11 @@ impl Run {
                     tracing::warn!(%error, "sessions were lost; going on with new ones");
                     recoveries += 1;
                     idle = Idle::default();
-                    tokio::time::sleep(RECOVERY_PAUSE).await;
-                    match self.servers.reconnect().await {
+                    let reconnected = async {
+                        tokio::time::sleep(RECOVERY_PAUSE).await;
+                        self.servers.reconnect().await
+                    };
+                    match interruptible(&self.stop, reconnected).await {
                         Ok(()) => {}
                         Err(error) => tracing::warn!(%error, "the servers cannot be reached yet"),
                     }
@@ -204,7 +211,7 @@ impl Run {
 
     /// One sync point from its opening to its closing. True if nothing is left to do.
     async fn sync_point(&mut self, id: u32, idle: &mut Idle) -> Result<bool> {
-        let mut keepers = self.servers.keepers().await?;
+        let mut keepers = interruptible(&self.stop, self.servers.keepers()).await?;
         let opened = self.open(id, &mut keepers).await?;
         let point = match opened {
             Ok(point) => point,

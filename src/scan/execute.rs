@@ -86,6 +86,9 @@ async fn abandon(session: &Session) {
 }
 
 async fn transaction(session: &Session, job: &Job, context: &Context) -> Result<Piece> {
+    if matches!(job.work, Work::Evaluate(_)) {
+        return work(session, job, context).await.map(|(piece, _)| piece);
+    }
     let snapshot = context.snapshots.get(job.side);
     let imported = session.begin_imported(&snapshot.exported).await?;
     if imported.snapshot != snapshot.text {
@@ -111,7 +114,7 @@ async fn transaction(session: &Session, job: &Job, context: &Context) -> Result<
     Ok(piece)
 }
 
-/// Does the work inside of the transaction; also tells which part of the table was read.
+/// Does the work; also tells which part of the table was read, if any was.
 async fn work<'a>(session: &Session, job: &'a Job, context: &Context) -> Result<(Piece, Option<&'a Slice>)> {
     let table = &job.table;
     let image = |chunking: &Chunking, slice: &Slice, reading: Reading| {
@@ -199,10 +202,19 @@ async fn copy(
     Ok(())
 }
 
+/// Computes expressions, one statement each and outside of any transaction: one that the server cannot compute (a value
+/// that its version does not know, say) has no answer, and the others have theirs.
 async fn evaluate(session: &Session, expressions: &[String]) -> Result<Vec<Option<String>>> {
     let mut values = Vec::with_capacity(expressions.len());
     for expression in expressions {
-        values.push(session.value(&format!("SELECT ({expression})::pg_catalog.text")).await?);
+        values.push(match session.value(&format!("SELECT ({expression})::pg_catalog.text")).await {
+            Ok(value) => value,
+            Err(error) if matches!(error.kind(), ErrorKind::Lost | ErrorKind::Cancelled) => return Err(error),
+            Err(error) => {
+                tracing::debug!(%error, "an expression could not be computed");
+                None
+            }
+        });
     }
     Ok(values)
 }
