@@ -76,3 +76,28 @@ async fn from_13_to_15() {
 async fn from_17_to_18() {
     smoke(17, 18).await;
 }
+
+/// A numeric `Infinity` came with 14: the publisher cannot be asked whether it equals another number.
+#[tokio::test]
+async fn a_value_that_the_older_side_does_not_know() {
+    let lease = shared_pair(13, 15).shared().await.unwrap();
+    let database = lease.database("unknown_value").await.unwrap();
+    database.both("CREATE TABLE t (id int PRIMARY KEY, n numeric)").await.unwrap();
+    database.publisher.sql("INSERT INTO t SELECT i, i FROM generate_series(1, 50) i").await.unwrap();
+    database.replicate(ReplicateOptions::default()).await.unwrap();
+    database
+        .subscriber
+        .sql("UPDATE t SET n = 'Infinity' WHERE id = 7; UPDATE t SET n = 8.0 WHERE id = 8")
+        .await
+        .unwrap();
+    let ran = Verify::new(&database).args("--lag-timeout 30s").run().await;
+    ran.assert_code(1);
+    let rows = &ran.table("t")["checks"]["rows"];
+    let mut found: Vec<_> = rows["samples"].as_array().unwrap().iter().collect();
+    found.sort_by_key(|sample| sample["key"]["id"].as_str().unwrap().to_owned());
+    let found: Vec<_> = found.iter().map(|sample| (&sample["key"]["id"], &sample["representation_only"])).collect();
+    assert_eq!(found, [(&"7".into(), &false.into()), (&"8".into(), &true.into())]);
+    let sum = &ran.table("t")["checks"]["sum"][1];
+    assert_eq!((&sum["subscriber"], &sum["verdict"]), (&"Infinity".into(), &"different".into()));
+    database.assert_nothing_left().await;
+}
