@@ -29,7 +29,7 @@ pub fn load_sql(rows: u64) -> String {
                 i % 13 > 0, (i % 100000) * 0.37, '2023-01-01 UTC'::timestamptz + i * interval '37.000001 s', '2024-01-01 UTC'::timestamptz + i * interval '11 s'
          FROM generate_series(1, {users}) AS i;
          INSERT INTO orders (user_id, order_number, status, order_total, currency, note, created_at, updated_at)
-         SELECT 1 + i * 7919 % {users}, md5('order' || i)::uuid, (enum_range(NULL::order_status))[1 + i % 5], (i % 50000) * 1.01 + 0.5,
+         SELECT 1 + i::bigint * 7919 % {users}, md5('order' || i)::uuid, (enum_range(NULL::order_status))[1 + i % 5], (i % 50000) * 1.01 + 0.5,
                 (ARRAY['EUR', 'USD', 'GBP'])[1 + i % 3], CASE WHEN i % 7 > 0 THEN 'note ' || i || ' ' || md5('note' || i) END,
                 '2024-01-01 UTC'::timestamptz + i * interval '13.000007 s', '2024-02-01 UTC'::timestamptz + i * interval '13 s'
          FROM generate_series(1, {orders}) AS i;
