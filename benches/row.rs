@@ -1,10 +1,12 @@
 //! The cost of a row: framing, image, filing under its key, digest.
 
+use std::convert::Infallible;
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use triplecheck::Result as Checked;
 use triplecheck::catalog::{CollationFacts, ColumnPair, Key, KeySource, Relation, TablePair, TypeFacts, TypeKind};
-use triplecheck::row::{RowDigest, Shape, Tally, bucket};
+use triplecheck::row::{DigestBatch, RowDigest, Shape, Tally, bucket};
 use triplecheck::side::Sides;
 use triplecheck::sql::QualifiedName;
 
@@ -94,6 +96,7 @@ fn stages(criterion: &mut Criterion) {
             let mut canonicalizer = shape.canonicalizer();
             let mut key = Vec::new();
             let mut tally = Tally::default();
+            let mut batch = DigestBatch::default();
             for message in &messages {
                 reader.feed(message, |tuple| {
                     if stage == 0 {
@@ -111,14 +114,31 @@ fn stages(criterion: &mut Criterion) {
                     if stage == 4 {
                         tally.add(&RowDigest::of(row.image()));
                     }
+                    if stage == 5 {
+                        batch.push(row.image(), (), |(), digest| -> Checked<()> {
+                            tally.add(digest);
+                            Ok(())
+                        })?;
+                    }
                     black_box(row);
                     Ok(())
                 })?;
             }
+            batch.finish(|(), digest| -> Checked<()> {
+                tally.add(digest);
+                Ok(())
+            })?;
             black_box((tally, &key));
             reader.finish()
         };
-        let stages = ["framing", "and image", "and key", "and bucket", "image, key and digest"];
+        let stages = [
+            "framing",
+            "and image",
+            "and key",
+            "and bucket",
+            "image, key and digest",
+            "image, key and digest, batched",
+        ];
         for (stage, stage_name) in (0..).zip(stages) {
             group.bench_function(format!("{name}: {stage_name}"), |bencher| {
                 bencher.iter(|| run(stage).expect("valid"));
@@ -128,5 +148,38 @@ fn stages(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, stages);
+/// Digests alone, one image at a time and many at once.
+fn digests(criterion: &mut Criterion) {
+    for len in [60, 190, 500, 1020] {
+        let images: Vec<Vec<u8>> =
+            (0..ROWS).map(|seed| [&seed.to_be_bytes(), vec![7; len - 4].as_slice()].concat()).collect();
+        let mut group = criterion.benchmark_group(format!("digests of {ROWS} images of {len} bytes"));
+        group.throughput(Throughput::Elements(u64::from(ROWS)));
+        group.bench_function("one by one", |bencher| {
+            bencher.iter(|| {
+                let mut tally = Tally::default();
+                images.iter().for_each(|image| tally.add(&RowDigest::of(image)));
+                tally
+            });
+        });
+        group.bench_function("batch", |bencher| {
+            bencher.iter(|| {
+                let mut tally = Tally::default();
+                let mut add = |(), digest: &RowDigest| -> Result<(), Infallible> {
+                    tally.add(digest);
+                    Ok(())
+                };
+                let mut batch = DigestBatch::default();
+                for image in &images {
+                    let Ok(()) = batch.push(image, (), &mut add);
+                }
+                let Ok(()) = batch.finish(&mut add);
+                tally
+            });
+        });
+        group.finish();
+    }
+}
+
+criterion_group!(benches, stages, digests);
 criterion_main!(benches);

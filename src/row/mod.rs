@@ -25,8 +25,13 @@
 //!
 //! # Digests
 //!
-//! The digest of a row is the blake3 hash of its image ([`RowDigest`]). The [`Tally`] of rows is their number and the sum of
-//! their digests, read as little-endian integers, modulo 2^256. It is written most significant digit first.
+//! The digest of a row is the blake3 hash of its image ([`RowDigest`]), with bytes 0 behind it up to the next multiple of 64
+//! bytes, the block of blake3; an image of whole blocks is hashed as it is. Vector units hash many messages of whole blocks
+//! at once ([`DigestBatch`]). That stays injective: an image says itself where it ends, so that no image is another one with
+//! zeros behind.
+//!
+//! The [`Tally`] of rows is their number and the sum of their digests, read as little-endian integers, modulo 2^256. It is
+//! written most significant digit first.
 //!
 //! # Keys
 //!
@@ -56,6 +61,7 @@
 //! [bucket] of the key; the last 16 bytes are its [`key_hash`].
 
 mod array;
+mod batch;
 mod canonical;
 mod codec;
 mod copy;
@@ -69,6 +75,7 @@ mod tally;
 pub(crate) mod testing;
 
 pub use array::text_array;
+pub use batch::DigestBatch;
 pub use canonical::{Canonical, Canonicalizer};
 pub use copy::{CopyReader, MAX_TUPLE_BYTES};
 pub use fields::{Fields, Row};

@@ -133,16 +133,10 @@ async fn work<'a>(session: &Session, job: &'a Job, context: &Context) -> Result<
         }
         Work::Tally(chunking, slice) => {
             let query = image(chunking, slice, Reading::Image);
-            let mut sink = TallySink {
-                filer: Filer::new(&table.shape, chunking),
-                canonical: table.shape.canonicalizer(),
-                tallies: vec![Tally::default(); chunking.count() as usize],
-                slice,
-            };
+            let mut sink = TallySink::new(&table.shape, chunking, slice);
             let report = |rows, bytes| (context.progress)(job.side, rows, bytes);
             copy(session, &query, table.shape.columns().len(), report, |tuple| sink.take(tuple)).await?;
-            let tallies = (0..).zip(sink.tallies).filter(|(_, tally)| tally.rows() > 0).collect();
-            (Piece::Tallies(tallies), Some(slice))
+            (Piece::Tallies(sink.finish()?), Some(slice))
         }
         Work::Digests(unit, slice) => {
             let query = image(&unit.chunking, slice, Reading::ImageAndPosition);

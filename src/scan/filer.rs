@@ -22,17 +22,33 @@ impl<'a> Filer<'a> {
 
     /// The chunk of a row.
     pub(crate) fn chunk(&mut self, row: &Row<'_>, digest: &RowDigest) -> Result<u32> {
-        self.encoded.clear();
-        match self.key {
-            // One chunk takes every row: the key need not be looked at.
-            _ if self.chunking.count() == 1 => return Ok(0),
-            Some(key) => key.encode(row, &mut self.encoded)?,
-            None => self.encoded.extend_from_slice(digest.as_bytes()),
+        Ok(self.chunk_of_row(row)?.unwrap_or_else(|| self.chunk_of_digest(digest)))
+    }
+
+    /// The chunk of a row whose digest is not known, or `None` where it takes the digest.
+    pub(crate) fn chunk_of_row(&mut self, row: &Row<'_>) -> Result<Option<u32>> {
+        // One chunk takes every row: the key need not be looked at.
+        if self.chunking.count() == 1 {
+            return Ok(Some(0));
         }
+        let Some(key) = self.key else { return Ok(None) };
+        self.encoded.clear();
+        key.encode(row, &mut self.encoded)?;
+        Ok(Some(self.chunk_of_encoded()))
+    }
+
+    /// The chunk of a row of a table without a key.
+    pub(crate) fn chunk_of_digest(&mut self, digest: &RowDigest) -> u32 {
+        self.encoded.clear();
+        self.encoded.extend_from_slice(digest.as_bytes());
+        self.chunk_of_encoded()
+    }
+
+    fn chunk_of_encoded(&mut self) -> u32 {
         if !self.chunking.holds(self.last, &self.encoded) {
             self.last = self.chunking.chunk_of_key(&self.encoded);
         }
-        Ok(self.last)
+        self.last
     }
 
     /// 128 bits that identify the row's key.

@@ -1,8 +1,8 @@
 //! What becomes of the rows of a COPY, one sink for each kind of work.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{Bound, Slice};
-use crate::row::{Canonicalizer, Fields, KeyForm, RowDigest, Tally};
+use crate::plan::{Bound, Chunking, Slice};
+use crate::row::{Canonicalizer, DigestBatch, Fields, KeyForm, RowDigest, Shape, Tally};
 use crate::scan::filer::Filer;
 use crate::scan::{DrillUnit, Entry, Position, SampledRow};
 
@@ -30,20 +30,53 @@ impl SampleSink<'_> {
 }
 
 pub(crate) struct TallySink<'a> {
-    pub(crate) filer: Filer<'a>,
-    pub(crate) canonical: Canonicalizer,
-    pub(crate) tallies: Vec<Tally>,
-    pub(crate) slice: &'a Slice,
+    canonical: Canonicalizer,
+    /// Rows that wait for their digest, each with its chunk where that is known.
+    batch: DigestBatch<Option<u32>>,
+    tallies: Tallies<'a>,
 }
 
-impl TallySink<'_> {
+struct Tallies<'a> {
+    filer: Filer<'a>,
+    slice: &'a Slice,
+    of_chunks: Vec<Tally>,
+}
+
+impl<'a> TallySink<'a> {
+    pub(crate) fn new(shape: &'a Shape, chunking: &'a Chunking, slice: &'a Slice) -> Self {
+        let of_chunks = vec![Tally::default(); chunking.count() as usize];
+        let tallies = Tallies { filer: Filer::new(shape, chunking), slice, of_chunks };
+        Self { canonical: shape.canonicalizer(), batch: DigestBatch::default(), tallies }
+    }
+
     pub(crate) fn take(&mut self, tuple: &[u8]) -> Result<()> {
         let row = self.canonical.row(tuple)?;
-        let digest = RowDigest::of(row.image());
-        let chunk = self.filer.chunk(&row, &digest)?;
-        check_inside(self.slice, chunk)?;
-        if let Some(tally) = self.tallies.get_mut(chunk as usize) {
-            tally.add(&digest);
+        let chunk = self.tallies.filer.chunk_of_row(&row)?;
+        if let Some(chunk) = chunk {
+            check_inside(self.tallies.slice, chunk)?;
+        }
+        self.batch.push(row.image(), chunk, |chunk, digest| self.tallies.add(chunk, digest))
+    }
+
+    /// The tallies of all chunks that have rows.
+    pub(crate) fn finish(mut self) -> Result<Vec<(u32, Tally)>> {
+        self.batch.finish(|chunk, digest| self.tallies.add(chunk, digest))?;
+        Ok((0..).zip(self.tallies.of_chunks).filter(|(_, tally)| tally.rows() > 0).collect())
+    }
+}
+
+impl Tallies<'_> {
+    fn add(&mut self, chunk: Option<u32>, digest: &RowDigest) -> Result<()> {
+        let chunk = match chunk {
+            Some(chunk) => chunk,
+            None => {
+                let chunk = self.filer.chunk_of_digest(digest);
+                check_inside(self.slice, chunk)?;
+                chunk
+            }
+        };
+        if let Some(tally) = self.of_chunks.get_mut(chunk as usize) {
+            tally.add(digest);
         }
         Ok(())
     }
@@ -130,4 +163,92 @@ fn split_position(tuple: &[u8], fields: usize, behind: usize) -> Result<(Vec<u8>
     let mut image = count.to_be_bytes().to_vec();
     image.extend_from_slice(tuple.get(2..end).ok_or_else(corrupt)?);
     Ok((image, Behind { at, texts }))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::row::testing::{builtin, column, pair, tuple};
+
+    /// Rows `(id bigint, value float8, note text)`: some ids twice, any bits of a float, notes of all lengths.
+    fn rows() -> impl Strategy<Value = Vec<Vec<u8>>> {
+        let note = prop::option::of((0usize..1200, any::<u8>()).prop_map(|(len, byte)| vec![byte; len]));
+        let short = prop::option::of(prop::collection::vec(any::<u8>(), 0..100));
+        let row = (0i64..300, any::<u64>(), prop_oneof![note, short]).prop_map(|(id, value, note)| {
+            tuple(&[Some(&id.to_be_bytes()), Some(&value.to_be_bytes()), note.as_deref()])
+        });
+        prop::collection::vec(row, 0..200)
+    }
+
+    fn shape(key: &[usize]) -> Shape {
+        let columns = [("id", "int8"), ("value", "float8"), ("note", "text")];
+        Shape::new(&pair(columns.map(|(name, facts)| column(name, &builtin(facts))).to_vec(), key))
+    }
+
+    fn ranges(shape: &Shape, at: &[i64]) -> Chunking {
+        let bound = |id: &i64| Bound {
+            encoded: shape.key_form().bound_from_fields(&[Some(&id.to_be_bytes())]).expect("valid"),
+            text: vec![id.to_string()],
+        };
+        Chunking::Ranges(at.iter().map(bound).collect())
+    }
+
+    fn tallies(shape: &Shape, chunking: &Chunking, slice: &Slice, rows: &[Vec<u8>]) -> Result<Vec<(u32, Tally)>> {
+        let mut sink = TallySink::new(shape, chunking, slice);
+        rows.iter().try_for_each(|row| sink.take(row))?;
+        sink.finish()
+    }
+
+    /// Row by row.
+    fn naive(shape: &Shape, chunking: &Chunking, rows: &[Vec<u8>]) -> Vec<(u32, Tally)> {
+        let mut canonical = shape.canonicalizer();
+        let mut tallies = std::collections::BTreeMap::<u32, Tally>::new();
+        for tuple in rows {
+            let row = canonical.row(tuple).expect("valid");
+            let digest = RowDigest::of(row.image());
+            let mut key = Vec::new();
+            shape.key_form().encode(&row, &mut key).expect("valid");
+            let key = if shape.key_len() > 0 { key.as_slice() } else { digest.as_bytes() };
+            let chunk = if chunking.count() == 1 { 0 } else { chunking.chunk_of_key(key) };
+            tallies.entry(chunk).or_default().add(&digest);
+        }
+        tallies.into_iter().collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn every_row_counts_in_its_chunk(rows in rows()) {
+            let (keyed, keyless) = (shape(&[0]), shape(&[]));
+            for (shape, chunking) in [
+                (&keyed, ranges(&keyed, &[100, 101, 250])),
+                (&keyed, ranges(&keyed, &[])),
+                (&keyed, Chunking::Buckets { of: 7 }),
+                (&keyless, Chunking::Buckets { of: 7 }),
+                (&keyless, Chunking::Buckets { of: 1 }),
+            ] {
+                let tallies = tallies(shape, &chunking, &Slice::Whole, &rows).expect("inside");
+                prop_assert_eq!(tallies.iter().map(|(_, tally)| tally.rows()).sum::<u64>(), rows.len() as u64);
+                prop_assert_eq!(tallies, naive(shape, &chunking, &rows));
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_outside_of_its_slice_is_an_error_also_if_it_is_the_last_one() {
+        let row = |id: i64| tuple(&[Some(&id.to_be_bytes()), None, None]);
+        let (keyed, keyless) = (shape(&[0]), shape(&[]));
+        let slice = Slice::Chunks { first: 0, last: 0 };
+        let chunking = ranges(&keyed, &[10]);
+        let inside: Vec<_> = (0..10).map(row).collect();
+        assert_eq!(tallies(&keyed, &chunking, &slice, &inside).expect("inside"), naive(&keyed, &chunking, &inside));
+        let chunking_of_digests = Chunking::Buckets { of: 2 };
+        let rows = [inside, vec![row(10)]].concat();
+        for (shape, chunking) in [(&keyed, &chunking), (&keyless, &chunking_of_digests)] {
+            let error = tallies(shape, chunking, &slice, &rows).expect_err("outside");
+            assert_eq!(error.kind(), ErrorKind::OutsideChunk);
+        }
+    }
 }
