@@ -1,10 +1,12 @@
 //! What becomes of the rows of a COPY, one sink for each kind of work.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Bound, Slice};
 use crate::row::{Canonicalizer, Fields, KeyForm, RowDigest, Tally};
 use crate::scan::filer::Filer;
-use crate::scan::{DrillUnit, Entry, Position, SampledRow};
+use crate::scan::{DrillUnit, ENTRIES_MAX, Entries, Entry, Position, SampledRow};
 
 /// Fields behind the image that tell where a row lies: `tableoid`, `ctid`.
 pub(crate) const POSITION_FIELDS: usize = 2;
@@ -67,7 +69,8 @@ pub(crate) struct DigestSink<'a> {
     pub(crate) canonical: Canonicalizer,
     pub(crate) fields: usize,
     pub(crate) tallies: Vec<Tally>,
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) entries: Entries,
+    pub(crate) held: Held<'a>,
     pub(crate) unit: &'a DrillUnit,
 }
 
@@ -86,9 +89,41 @@ impl DigestSink<'_> {
         if u64::from_le_bytes([a, b, c, d, e, f, g, h]) % self.unit.parts == self.unit.part {
             let mut short = [0; 16];
             short.copy_from_slice(&digest.as_bytes()[..16]);
-            self.entries.push(Entry { key, digest: short, position: position.at });
+            self.entries.push(Entry { key, digest: short, position: position.at, copies: 1 });
+            if self.held.update(self.entries.kept()) > ENTRIES_MAX {
+                self.entries.overflow();
+            }
         }
         Ok(())
+    }
+}
+
+/// What one job holds of what all jobs of a unit and a side may hold together, however many there are.
+pub(crate) struct Held<'a> {
+    all: &'a AtomicUsize,
+    own: usize,
+}
+
+impl<'a> Held<'a> {
+    pub(crate) fn new(all: &'a AtomicUsize) -> Self {
+        Self { all, own: 0 }
+    }
+
+    /// The job holds so many now. Returns what all hold together.
+    fn update(&mut self, own: usize) -> usize {
+        if own > self.own {
+            self.all.fetch_add(own - self.own, Ordering::Relaxed);
+        } else if own < self.own {
+            self.all.fetch_sub(self.own - own, Ordering::Relaxed);
+        }
+        self.own = own;
+        self.all.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.update(0);
     }
 }
 
@@ -130,4 +165,21 @@ fn split_position(tuple: &[u8], fields: usize, behind: usize) -> Result<(Vec<u8>
     let mut image = count.to_be_bytes().to_vec();
     image.extend_from_slice(tuple.get(2..end).ok_or_else(corrupt)?);
     Ok((image, Behind { at, texts }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_jobs_hold_is_counted_together_until_they_end() {
+        let all = AtomicUsize::new(0);
+        let mut a = Held::new(&all);
+        let mut b = Held::new(&all);
+        assert_eq!((a.update(10), b.update(5), a.update(3)), (10, 15, 8));
+        drop(b);
+        assert_eq!(a.update(3), 3);
+        drop(a);
+        assert_eq!(all.into_inner(), 0);
+    }
 }
