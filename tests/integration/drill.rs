@@ -21,7 +21,6 @@ async fn in_little_memory(verify: Verify) -> Ran {
         tokio::time::sleep(POLL_INTERVAL).await;
     }
     let ran = running.finish().await;
-    println!("peak memory: {peak} KiB");
     assert!(peak > 0 && peak < MEMORY_KIB_MAX, "{peak} KiB");
     ran
 }
