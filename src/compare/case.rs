@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::compare::drill::{Listing, next_unit, unit_slices};
+use crate::compare::drill::{Listing, finer, join, next_part, next_unit, unit_slices};
 use crate::compare::figures::FigurePair;
 use crate::compare::sample::{Naming, batch_size};
 use crate::compare::{Difference, DifferenceKind, Sample};
@@ -65,7 +65,7 @@ pub(super) struct Found {
     pub(super) missing: u64,
     pub(super) extra: u64,
     pub(super) changed: u64,
-    /// Keys that are on both sides, but not equally often.
+    /// Of them, rows whose key is on both sides, but not equally often.
     pub(super) duplicated: u64,
     pub(super) samples: Vec<Sample>,
 }
@@ -336,8 +336,8 @@ impl Case {
         self.drill_on(None)
     }
 
-    /// Starts the next unit if none is in hand.
-    fn drill_on(&mut self, part: Option<(u32, u64, u64)>) -> Vec<Job> {
+    /// Starts a unit if none is in hand: this one, or the next.
+    fn drill_on(&mut self, unit: Option<DrillUnit>) -> Vec<Job> {
         if !matches!(self.drill, Drill::Idle) {
             return Vec::new();
         }
@@ -351,8 +351,9 @@ impl Case {
             && self.chunking.count() > 1
             && relations.publisher.key_index
             && relations.subscriber.key_index;
-        let Some(unit) = next_unit(&self.chunking, &mut self.divergent, part, by_key) else { return Vec::new() };
-        let unit = Arc::new(unit);
+        let keyed = self.table.shape.key_len() > 0;
+        let next = || next_unit(&self.chunking, &mut self.divergent, keyed, by_key);
+        let Some(unit) = unit.or_else(next).map(Arc::new) else { return Vec::new() };
         let slices = plan.slices.as_ref().map(|slices| unit_slices(&unit, by_key, slices));
         if unit.part == 0 {
             self.found_in_unit = Found::default();
@@ -378,22 +379,39 @@ impl Case {
                            check the index of the key with amcheck";
             return self.fail(Reason::RereadDiffers, message);
         }
+        let Some(mut rows) = listing.rows() else { return self.cut_finer(&unit) };
         let listed = self.found.samples.len() + self.found_in_unit.samples.len();
         let wanted = self.settings.samples.saturating_sub(listed);
         let mut waiting = Vec::new();
         let found = &mut self.found_in_unit;
-        listing.join(|difference| {
+        join(&mut rows.publisher, &mut rows.subscriber, |difference| {
             match difference.kind {
-                DifferenceKind::Missing => found.missing += 1,
-                DifferenceKind::Extra => found.extra += 1,
-                DifferenceKind::Changed => found.changed += 1,
+                DifferenceKind::Missing => found.missing += difference.count,
+                DifferenceKind::Extra => found.extra += difference.count,
+                DifferenceKind::Changed => found.changed += difference.count,
             }
-            found.duplicated += u64::from(difference.duplicated);
-            if waiting.len() < wanted {
-                waiting.push(difference);
-            }
+            found.duplicated += if difference.duplicated { difference.count } else { 0 };
+            let listed = usize::try_from(difference.count).unwrap_or(usize::MAX).min(wanted - waiting.len());
+            waiting.extend(std::iter::repeat_n(difference, listed));
         });
+        drop(rows);
         self.name_next(unit, waiting)
+    }
+
+    /// Begins a unit anew in more parts. What its parts found so far is forgotten with its first part.
+    fn cut_finer(&mut self, unit: &DrillUnit) -> Vec<Job> {
+        let chunks = unit.chunks.iter().filter_map(|&chunk| self.chunks.get(chunk as usize));
+        let rows = chunks.map(|chunk| chunk.tallies.publisher.rows().max(chunk.tallies.subscriber.rows())).sum();
+        match finer(unit, rows) {
+            Some(unit) => self.drill_on(Some(unit)),
+            None => {
+                let message = format!(
+                    "{} differs, but its differing rows cannot be listed: too many different rows have the same key",
+                    self.table.pair.name
+                );
+                self.fail(Reason::Unsupported, message)
+            }
+        }
     }
 
     /// Reads the rows of the next batch of differences, or ends the unit.
@@ -444,9 +462,8 @@ impl Case {
 
     fn unit_complete(&mut self, unit: &DrillUnit) -> Vec<Job> {
         self.drill = Drill::Idle;
-        if unit.part + 1 < unit.parts {
-            let next = unit.chunks.first().map(|&chunk| (chunk, unit.part + 1, unit.parts));
-            return self.drill_on(next);
+        if let Some(next) = next_part(unit) {
+            return self.drill_on(Some(next));
         }
         let mut found = std::mem::take(&mut self.found_in_unit);
         if found.rows() == 0 {

@@ -1,6 +1,6 @@
 //! Names differing rows: their key, the columns that differ, and whether the difference is one of representation only.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value;
 
@@ -36,7 +36,10 @@ impl Naming {
 
     /// The positions to read on a side; none are read where there are none.
     pub(crate) fn positions(&self, side: Side) -> Vec<Position> {
-        self.batch.iter().filter_map(|difference| *difference.positions.get(side)).collect()
+        // Equal rows are several differences at one position.
+        let positions: BTreeSet<_> =
+            self.batch.iter().filter_map(|difference| *difference.positions.get(side)).collect();
+        positions.into_iter().collect()
     }
 
     /// Takes in the rows of a side. True once both are there.

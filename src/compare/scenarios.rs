@@ -1,7 +1,8 @@
 //! Drives a [`Case`] through random data, orders of events, failures and sync points, and compares its outcome with what a
 //! direct comparison of the two multisets of rows says.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::error::{Error, ErrorKind};
 use crate::plan::{Bound, Chunking, Limits, Slice};
 use crate::row::testing::{builtin, column};
 use crate::row::{RowDigest, Shape, Tally, key_hash};
-use crate::scan::{Entry, Figures, Job, Piece, Position, SampledRow, TableContext, Work};
+use crate::scan::{DrillUnit, Entries, Entry, Figures, Job, Piece, Position, SampledRow, TableContext, Work};
 use crate::side::{Side, Sides};
 use crate::sql::QualifiedName;
 use crate::verdict::{Reason, Verdict};
@@ -74,9 +75,20 @@ type Row = (i64, i64);
 struct World {
     rows: Sides<Vec<Row>>,
     keyed: bool,
+    /// Decides which units have too many rows.
+    overflows: Option<u64>,
 }
 
 impl World {
+    /// Whether a side's slice of a unit has too many rows. Finely cut units never have.
+    fn overflows(&self, job: &Job, unit: &DrillUnit) -> bool {
+        self.overflows.is_some_and(|seed| {
+            let mut hasher = DefaultHasher::new();
+            (seed, job.side == Side::Publisher, &unit.chunks, unit.part, unit.parts).hash(&mut hasher);
+            unit.parts < 8 && hasher.finish().is_multiple_of(4)
+        })
+    }
+
     fn digest(row: &Row) -> RowDigest {
         RowDigest::of(format!("{row:?}").as_bytes())
     }
@@ -129,7 +141,7 @@ impl World {
             Work::Digests(unit, slice) => {
                 let mut tallies: HashMap<u32, Tally> =
                     unit.chunks.iter().map(|&chunk| (chunk, Tally::default())).collect();
-                let mut entries = Vec::new();
+                let mut entries = Entries::default();
                 for (at, row) in self.slice(job.side, &unit.chunking, slice) {
                     let encoded = self.encoded(&row);
                     let Some(tally) = tallies.get_mut(&unit.chunking.chunk_of_key(&encoded)) else { continue };
@@ -137,9 +149,15 @@ impl World {
                     tally.add(&digest);
                     let position = Position { heap: 1, block: at, offset: 1 };
                     let digest = digest.as_bytes()[..16].try_into().unwrap();
-                    entries.push(Entry { key: key_hash(&encoded), digest, position });
+                    let key = key_hash(&encoded);
+                    if u64::from_le_bytes(key[8..].try_into().unwrap()) % unit.parts == unit.part {
+                        entries.push(Entry { key, digest, position, copies: 1 });
+                    }
                 }
-                Piece::Digests(entries, tallies.into_iter().collect())
+                if self.overflows(job, unit) {
+                    entries.overflow();
+                }
+                Piece::Digests(entries.finish(), tallies.into_iter().collect())
             }
             Work::Rows(positions) => Piece::Rows(
                 positions
@@ -258,6 +276,7 @@ proptest! {
         lost in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
         keyed: bool,
         bytes in prop_oneof![Just(1_u64 << 20), Just(HUGE)],
+        overflows: Option<u64>,
         fates in prop::collection::vec(fate(), 0..60),
     ) {
         let mut subscriber = base.clone();
@@ -270,7 +289,7 @@ proptest! {
             }
         }
         subscriber.extend(extra);
-        let world = World { rows: Sides::new(base, subscriber), keyed };
+        let world = World { rows: Sides::new(base, subscriber), keyed, overflows };
         let case = run(&world, Case::new(table(keyed, bytes, vec![]), settings()), &fates);
         let finished = case.finish();
         let (missing, extra, changed) = world.differences();
@@ -304,7 +323,7 @@ fn nothing_read_is_unproven() {
 #[test]
 fn a_reservation_keeps_equal_rows_from_matching() {
     let reservation = |readable| Reservation { reason: Reason::NotReplicated, message: "m".to_owned(), readable };
-    let world = World { rows: Sides::new(vec![(1, 1)], vec![(1, 1)]), keyed: true };
+    let world = World { rows: Sides::new(vec![(1, 1)], vec![(1, 1)]), keyed: true, overflows: None };
     for readable in [true, false] {
         let case = run(&world, Case::new(table(true, 1, vec![reservation(readable)]), settings()), &[]);
         let outcome = case.finish().outcome;
@@ -315,8 +334,8 @@ fn a_reservation_keeps_equal_rows_from_matching() {
 
 /// A server that answers something else than its snapshot holds.
 fn outcome_of(tamper: impl Fn(&Job, Piece) -> Piece) -> super::TableOutcome {
-    let world =
-        World { rows: Sides::new((0..50).map(|i| (i, i)).collect(), (0..50).map(|i| (i, i)).collect()), keyed: true };
+    let rows = || (0..50).map(|i| (i, i)).collect();
+    let world = World { rows: Sides::new(rows(), rows()), keyed: true, overflows: None };
     let mut case = Case::new(table(true, 1, vec![]), settings());
     let mut jobs = case.open(1);
     while let Some(job) = jobs.pop() {
@@ -356,4 +375,29 @@ fn chunks_that_read_differently_the_second_time_are_unproven() {
         piece => piece,
     });
     assert_eq!((outcome.verdict, outcome.reason), (Verdict::Unproven, Some(Reason::RereadDiffers)));
+}
+
+#[test]
+fn rows_of_one_key_that_never_fit_leave_the_table_unproven() {
+    let outcome = |rows: Sides<Vec<Row>>, keyed| {
+        let world = World { rows, keyed, overflows: None };
+        let mut case = Case::new(table(keyed, 1, vec![]), settings());
+        let mut jobs = case.open(1);
+        let mut cuts = BTreeSet::new();
+        while let Some(job) = jobs.pop() {
+            let mut piece = world.answer(&job);
+            if let (Piece::Digests(entries, _), Work::Digests(unit, _)) = (&mut piece, &job.work) {
+                cuts.insert(unit.parts);
+                *entries = None;
+            }
+            jobs.append(&mut case.absorb(&job, piece));
+        }
+        (case.finish().outcome, cuts)
+    };
+    for keyed in [true, false] {
+        let (outcome, cuts) = outcome(Sides::new(vec![(1, 1)], vec![(1, 2)]), keyed);
+        assert_eq!((outcome.verdict, outcome.reason), (Verdict::Unproven, Some(Reason::Unsupported)));
+        assert!(outcome.message.unwrap().contains("public.t differs"));
+        assert_eq!(cuts.into_iter().collect::<Vec<_>>(), [1, 2, 4, 8]);
+    }
 }

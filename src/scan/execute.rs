@@ -12,8 +12,8 @@ use crate::gate::Snapshot;
 use crate::plan::{Chunking, Reading, Slice, heap_check, sample_statement, select_list, statement};
 use crate::row::{CopyReader, Tally};
 use crate::scan::filer::Filer;
-use crate::scan::sinks::{DigestSink, POSITION_FIELDS, RowSink, SampleSink, TallySink};
-use crate::scan::{Figures, Job, Piece, Position, TableContext, Work, figure_statements};
+use crate::scan::sinks::{DigestSink, Held, POSITION_FIELDS, RowSink, SampleSink, TallySink};
+use crate::scan::{Entries, Figures, Job, Piece, Position, TableContext, Work, figure_statements};
 use crate::side::{Side, Sides};
 use crate::sql;
 
@@ -145,13 +145,14 @@ async fn work<'a>(session: &Session, job: &'a Job, context: &Context) -> Result<
                 canonical: table.shape.canonicalizer(),
                 fields: table.shape.columns().len(),
                 tallies: vec![Tally::default(); unit.chunks.len()],
-                entries: Vec::new(),
+                entries: Entries::default(),
+                held: Held::new(unit.held.get(job.side)),
                 unit,
             };
             let fields = table.shape.columns().len() + POSITION_FIELDS;
             copy(session, &query, fields, |_, _| {}, |tuple| sink.take(tuple)).await?;
             let tallies = unit.chunks.iter().copied().zip(sink.tallies).collect();
-            (Piece::Digests(sink.entries, tallies), Some(slice))
+            (Piece::Digests(sink.entries.finish(), tallies), Some(slice))
         }
         Work::Rows(positions) => {
             let query = rows_statement(table, job.side, positions);

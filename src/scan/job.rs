@@ -1,6 +1,7 @@
 //! Jobs and what they bring back.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use crate::catalog::{TableIndex, TablePair};
 use crate::config::CheckSet;
@@ -114,8 +115,10 @@ pub struct DrillUnit {
     pub chunks: Vec<u32>,
     /// Only keys whose hash falls into this part ...
     pub part: u64,
-    /// ... of so many. One unless a chunk has more rows than fit into memory.
+    /// ... of so many. One unless a chunk has more distinct rows than fit into memory.
     pub parts: u64,
+    /// Entries that jobs of a side hold at the moment.
+    pub held: Sides<AtomicUsize>,
 }
 
 /// What a job brings back.
@@ -125,8 +128,8 @@ pub enum Piece {
     Evaluated(Vec<Option<String>>),
     /// The rows that were asked for, in any order.
     Rows(Vec<SampledRow>),
-    /// The rows of the unit in the slice, and the tally of each of the unit's chunks.
-    Digests(Vec<Entry>, Vec<(u32, Tally)>),
+    /// The distinct rows of the unit in the slice, `None` if there are too many; and the tally of each of the unit's chunks.
+    Digests(Option<Vec<Entry>>, Vec<(u32, Tally)>),
     /// Sampled keys, in any order.
     Samples(Vec<Bound>),
     /// Count, maxima and sums.

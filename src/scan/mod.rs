@@ -9,7 +9,8 @@ mod job;
 mod rows;
 mod sinks;
 
-pub use entries::{Entry, Position};
+pub(crate) use entries::Entries;
+pub use entries::{ENTRIES_MAX, Entry, Position};
 pub use execute::{Context, Done, execute};
 pub use figures::{ColumnFigure, Figures, figure_statements};
 pub use job::{DrillUnit, Job, Piece, SequenceColumn, TableContext, Work};

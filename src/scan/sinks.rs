@@ -1,10 +1,12 @@
 //! What becomes of the rows of a COPY, one sink for each kind of work.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Bound, Chunking, Slice};
 use crate::row::{Canonicalizer, DigestBatch, Fields, KeyForm, RowDigest, Shape, Tally};
 use crate::scan::filer::Filer;
-use crate::scan::{DrillUnit, Entry, Position, SampledRow};
+use crate::scan::{DrillUnit, ENTRIES_MAX, Entries, Entry, Position, SampledRow};
 
 /// Fields behind the image that tell where a row lies: `tableoid`, `ctid`.
 pub(crate) const POSITION_FIELDS: usize = 2;
@@ -100,7 +102,8 @@ pub(crate) struct DigestSink<'a> {
     pub(crate) canonical: Canonicalizer,
     pub(crate) fields: usize,
     pub(crate) tallies: Vec<Tally>,
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) entries: Entries,
+    pub(crate) held: Held<'a>,
     pub(crate) unit: &'a DrillUnit,
 }
 
@@ -119,9 +122,41 @@ impl DigestSink<'_> {
         if u64::from_le_bytes([a, b, c, d, e, f, g, h]) % self.unit.parts == self.unit.part {
             let mut short = [0; 16];
             short.copy_from_slice(&digest.as_bytes()[..16]);
-            self.entries.push(Entry { key, digest: short, position: position.at });
+            self.entries.push(Entry { key, digest: short, position: position.at, copies: 1 });
+            if self.held.update(self.entries.kept()) > ENTRIES_MAX {
+                self.entries.overflow();
+            }
         }
         Ok(())
+    }
+}
+
+/// What one job holds of what all jobs of a unit and a side may hold together, however many there are.
+pub(crate) struct Held<'a> {
+    all: &'a AtomicUsize,
+    own: usize,
+}
+
+impl<'a> Held<'a> {
+    pub(crate) fn new(all: &'a AtomicUsize) -> Self {
+        Self { all, own: 0 }
+    }
+
+    /// The job holds so many now. Returns what all hold together.
+    fn update(&mut self, own: usize) -> usize {
+        if own > self.own {
+            self.all.fetch_add(own - self.own, Ordering::Relaxed);
+        } else if own < self.own {
+            self.all.fetch_sub(self.own - own, Ordering::Relaxed);
+        }
+        self.own = own;
+        self.all.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.update(0);
     }
 }
 
@@ -250,5 +285,17 @@ mod tests {
             let error = tallies(shape, chunking, &slice, &rows).expect_err("outside");
             assert_eq!(error.kind(), ErrorKind::OutsideChunk);
         }
+    }
+
+    #[test]
+    fn what_jobs_hold_is_counted_together_until_they_end() {
+        let all = AtomicUsize::new(0);
+        let mut a = Held::new(&all);
+        let mut b = Held::new(&all);
+        assert_eq!((a.update(10), b.update(5), a.update(3)), (10, 15, 8));
+        drop(b);
+        assert_eq!(a.update(3), 3);
+        drop(a);
+        assert_eq!(all.into_inner(), 0);
     }
 }

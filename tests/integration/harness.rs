@@ -108,6 +108,13 @@ impl Running {
         self.child.try_wait().expect("a child of ours").is_none()
     }
 
+    /// The most memory that it had at once, in KiB; `None` once it has ended.
+    pub(crate) fn memory_peak_kib(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        peak.trim().strip_suffix("kB")?.trim().parse().ok()
+    }
+
     /// Waits for its end.
     pub(crate) async fn printed(self) -> Printed {
         let output = self.child.wait_with_output().await.expect("a child of ours");
