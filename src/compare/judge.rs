@@ -1,6 +1,7 @@
 //! From the state of a table to its outcome.
 
-use crate::compare::case::{Case, Found};
+use crate::compare::case::Case;
+use crate::compare::drilling::Found;
 use crate::compare::{Checks, ChunkRecord, ColumnCheck, RowCounts, RowsCheck, TableOutcome, agree, causes};
 use crate::plan::Chunking;
 use crate::row::Tally;

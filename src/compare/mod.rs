@@ -7,6 +7,7 @@
 mod case;
 mod causes;
 mod drill;
+mod drilling;
 mod figures;
 mod judge;
 mod outcome;
