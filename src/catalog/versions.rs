@@ -15,6 +15,8 @@ pub(crate) enum Fact {
     PublishedColumns,
     /// `pg_subscription.subtwophasestate`.
     TwoPhaseState,
+    /// `pg_subscription.suborigin`, and the option `origin` of pgoutput.
+    Origin,
     /// `pg_range.rngmultitypid`: multiranges.
     Multiranges,
     /// `pg_inherits.inhdetachpending`: partitions on their way out.
@@ -33,6 +35,7 @@ pub(crate) enum Fact {
 const SINCE: &[(Fact, u32)] = &[
     (Fact::PublishedColumns, 15),
     (Fact::TwoPhaseState, 15),
+    (Fact::Origin, 16),
     (Fact::Multiranges, 14),
     (Fact::DetachPending, 14),
     (Fact::DatabaseProvider, 15),

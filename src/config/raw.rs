@@ -225,11 +225,10 @@ fn jobs(jobs: Option<u64>) -> Result<NonZeroUsize> {
 
 fn gate(name: Option<&str>) -> Result<GateMode> {
     match name {
-        None | Some("quiesced") => Ok(GateMode::Quiesced),
+        None | Some("live") => Ok(GateMode::Live),
+        Some("quiesced") => Ok(GateMode::Quiesced),
         Some("none") => Ok(GateMode::None),
-        Some("live") => Err(usage("--gate: live is not available yet")
-            .with_hint("stop the writes and use --gate quiesced, or --gate none where nothing replicates any more")),
-        Some(other) => Err(usage(format!("--gate: {other:?} is not one of quiesced, none"))),
+        Some(other) => Err(usage(format!("--gate: {other:?} is not one of live, quiesced, none"))),
     }
 }
 
@@ -267,7 +266,7 @@ mod tests {
         assert_eq!(config.servers.publisher.to_string(), "old:5432/p as ann");
         assert_eq!(config.servers.subscriber.to_string(), "new:5432/ann as ann");
         assert!(config.subscriptions.is_empty() && config.tables.is_empty() && config.exclude_tables.is_empty());
-        assert_eq!((config.scope, config.checks, config.gate), (Scope::Database, CheckSet::ALL, GateMode::Quiesced));
+        assert_eq!((config.scope, config.checks, config.gate), (Scope::Database, CheckSet::ALL, GateMode::Live));
         assert_eq!((config.jobs.get(), config.chunk_rows, config.samples), (DEFAULT_JOBS, None, DEFAULT_SAMPLES));
         assert_eq!(config.lag_timeout, DEFAULT_LAG_TIMEOUT);
         assert_eq!(config.snapshot_age_max, DEFAULT_SNAPSHOT_AGE_MAX);
@@ -333,7 +332,6 @@ mod tests {
             (RawSettings { jobs: Some(65), ..raw() }, "--jobs"),
             (RawSettings { jobs: Some(u64::MAX), ..raw() }, "--jobs"),
             (RawSettings { chunk_rows: Some(0), ..raw() }, "--chunk-rows"),
-            (RawSettings { gate: text("live"), ..raw() }, "--gate: live is not available yet"),
             (RawSettings { gate: text("open"), ..raw() }, "--gate"),
             (RawSettings { lag_timeout: text("0s"), ..raw() }, "--lag-timeout must be greater than zero"),
             (RawSettings { lag_timeout: text("-5m"), ..raw() }, "--lag-timeout"),

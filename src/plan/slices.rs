@@ -33,6 +33,8 @@ pub enum Slice {
         /// The last one, inclusive.
         last: u32,
     },
+    /// The rows that stood at the cut in the place of rows of the snapshot ([`crate::plan::Advance`]).
+    Images,
 }
 
 /// The slices of one side; together they read every row once.

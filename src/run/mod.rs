@@ -1,6 +1,7 @@
 //! The engines.
 
 mod assemble;
+mod cuts;
 mod epoch;
 mod event;
 mod monitor;

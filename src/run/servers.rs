@@ -94,12 +94,13 @@ impl Servers {
         let settings = SessionSettings::control(transaction_limit(&self.config));
         let open = |side| self.open(side, "snapshot".to_owned(), settings);
         let (publisher, subscriber) = futures::future::join(open(Side::Publisher), open(Side::Subscriber)).await;
-        Ok(Keepers { sessions: Sides::new(publisher?, subscriber?), slot: None })
+        Ok(Keepers { sessions: Sides::new(publisher?, subscriber?) })
     }
 
     /// Opens the session for a temporary slot.
     pub(crate) fn slot_session(&self) -> BoxFuture<'static, Result<Session>> {
-        let settings = SessionSettings::control(transaction_limit(&self.config));
-        self.open(Side::Publisher, "slot".to_owned(), settings)
+        // Decoding may take longer than other questions to a server, and its texts go back into statements of scans.
+        let settings = SessionSettings::scan(self.config.lag_timeout, transaction_limit(&self.config));
+        self.open(Side::Publisher, "slot".to_owned(), settings.encoding(self.encoding))
     }
 }
