@@ -11,7 +11,7 @@ mod subscriber;
 mod tables;
 
 pub use model::*;
-pub use publisher::{read_position, try_slot};
+pub use publisher::{read_position_of_primary, try_slot};
 
 use super::read::Request;
 use super::relations::Relations;

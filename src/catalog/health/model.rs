@@ -268,8 +268,8 @@ pub struct WeakIdentity {
     pub table: SizedTable,
     /// `pg_class.relreplident`: `d`, `n`, `f` or `i`.
     pub identity: char,
-    /// Whether updates and deletes of it can be replicated at all.
-    pub usable: bool,
+    /// Whether it has a primary key.
+    pub primary_key: bool,
     /// Whether a publication covers it.
     pub published: bool,
 }

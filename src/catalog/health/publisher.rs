@@ -1,7 +1,7 @@
 //! What is asked of a publisher.
 
 use super::model::*;
-use super::server::{self, number, position};
+use super::server::{self, number};
 use super::{queries, tables};
 use crate::catalog::fields::Fields;
 use crate::catalog::queries as catalog_queries;
@@ -10,7 +10,7 @@ use crate::catalog::select::Selection;
 use crate::catalog::sequences;
 use crate::catalog::versions::Major;
 use crate::connect::Session;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::lsn::Lsn;
 
 pub(super) async fn read(
@@ -78,9 +78,13 @@ async fn replication_roles(session: &Session) -> Result<Vec<String>> {
 ///
 /// # Errors
 ///
-/// Whatever the session reports.
-pub async fn read_position(session: &Session) -> Result<Lsn> {
-    position(session.value(&queries::position()).await?.as_deref(), "the position of the publisher")
+/// [`ErrorKind::Usage`] where it is a standby; else whatever the session reports.
+pub async fn read_position_of_primary(session: &Session) -> Result<Lsn> {
+    let mut fields = Fields::new("the position of the publisher", session.row(&queries::position()).await?);
+    fields.parse_optional()?.ok_or_else(|| {
+        Error::new(ErrorKind::Usage, "the publisher is a standby, whose writes happen elsewhere")
+            .with_hint("name the primary that the subscription is fed by as --publisher")
+    })
 }
 
 /// Tries out whether a temporary slot can be had: as a copy of a slot of this database, which is what `verify` does,

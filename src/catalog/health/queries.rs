@@ -160,9 +160,9 @@ pub(super) fn replication_roles() -> String {
         .to_owned()
 }
 
-/// The publisher's position.
+/// The server's position; NULL on a standby, which has none of its own.
 pub(super) fn position() -> String {
-    "SELECT pg_current_wal_lsn()".to_owned()
+    "SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_lsn() END".to_owned()
 }
 
 /// Bytes of the database.

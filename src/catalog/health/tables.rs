@@ -62,7 +62,7 @@ pub(super) async fn read(
         .map(|leaf| WeakIdentity {
             table: sized(leaf),
             identity: leaf.identity,
-            usable: leaf.identity == 'f',
+            primary_key: usable.get(&leaf.oid).is_some_and(|identity| identity.primary_key),
             published: is_covered(leaf.oid),
         })
         .collect();
