@@ -29,6 +29,26 @@ pub(crate) enum Fact {
     UnvalidatedNotNull,
     /// The initial copy honours row filters (as a subscriber).
     FilteredCopy,
+    /// `pg_replication_slots.wal_status` and `.safe_wal_size`.
+    SlotWalStatus,
+    /// `pg_replication_slots.conflicting`.
+    SlotConflicting,
+    /// `pg_replication_slots.invalidation_reason`.
+    SlotInvalidation,
+    /// `pg_publication.pubviaroot`.
+    PublishedViaRoot,
+    /// `pg_stat_subscription_stats`.
+    SubscriptionStats,
+    /// The seven `confl_*` counters of `pg_stat_subscription_stats`.
+    ConflictStats,
+    /// `pg_subscription.subdisableonerr` and `.subskiplsn`.
+    DisableOnError,
+    /// `pg_stat_subscription.leader_pid`: workers that apply in parallel.
+    ParallelApply,
+    /// `pg_database.datcollversion` and `pg_database_collation_actual_version()`.
+    DatabaseCollationVersion,
+    /// `max_active_replication_origins`; before, `max_replication_slots` limits origins.
+    OriginLimit,
 }
 
 /// Since which major each fact holds, from the "System Catalogs" chapters and release notes of PostgreSQL 13 to 18.
@@ -42,6 +62,16 @@ const SINCE: &[(Fact, u32)] = &[
     (Fact::BuiltinProvider, 17),
     (Fact::UnvalidatedNotNull, 18),
     (Fact::FilteredCopy, 15),
+    (Fact::SlotWalStatus, 13),
+    (Fact::SlotConflicting, 16),
+    (Fact::SlotInvalidation, 17),
+    (Fact::PublishedViaRoot, 13),
+    (Fact::SubscriptionStats, 15),
+    (Fact::ConflictStats, 18),
+    (Fact::DisableOnError, 15),
+    (Fact::ParallelApply, 16),
+    (Fact::DatabaseCollationVersion, 15),
+    (Fact::OriginLimit, 18),
 ];
 
 /// A server's major version.

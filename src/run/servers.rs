@@ -33,6 +33,20 @@ fn transaction_limit(config: &Config) -> Duration {
     config.snapshot_age_max + config.lag_timeout + TRANSACTION_GRACE
 }
 
+/// Refuses to compare a database with itself.
+pub(crate) async fn refuse_same(publisher: &Session, subscriber: &Session) -> Result<()> {
+    if same_database(publisher, subscriber).await? {
+        return Err(Error::new(
+            ErrorKind::Usage,
+            "the publisher and the subscriber are the same database, which always matches itself",
+        )
+        .with_hint(
+            "check --publisher and --subscriber (and PGHOST, PGPORT, PGDATABASE, which fill what they leave open)",
+        ));
+    }
+    Ok(())
+}
+
 impl Servers {
     /// Opens a session on each side, and proves that they are two databases.
     pub(crate) async fn connect(config: Arc<Config>) -> Result<Self> {
@@ -43,15 +57,7 @@ impl Servers {
         };
         let (publisher, subscriber) = futures::future::join(open(Side::Publisher), open(Side::Subscriber)).await;
         let control = Sides::new(publisher?, subscriber?);
-        if same_database(&control.publisher, &control.subscriber).await? {
-            return Err(Error::new(
-                ErrorKind::Usage,
-                "the publisher and the subscriber are the same database, which always matches itself",
-            )
-            .with_hint(
-                "check --publisher and --subscriber (and PGHOST, PGPORT, PGDATABASE, which fill what they leave open)",
-            ));
-        }
+        refuse_same(&control.publisher, &control.subscriber).await?;
         let facts = Sides::new(
             catalog::read_server(&control.publisher).await?,
             catalog::read_server(&control.subscriber).await?,

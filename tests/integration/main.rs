@@ -15,6 +15,7 @@ mod operations;
 mod oracle;
 mod readme;
 mod review;
+mod roles;
 mod scope;
 mod sessions;
 mod shop;
