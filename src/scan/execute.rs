@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::TryStreamExt as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::connect::Session;
@@ -205,16 +204,17 @@ pub(crate) async fn copy(
     report: impl Fn(u64, u64),
     mut take: impl FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
-    let stream = session.copy_out(query).await?;
-    futures::pin_mut!(stream);
+    let mut stream = session.copy_out(query).await?;
     let mut reader = CopyReader::new(fields);
     let (mut rows, mut bytes) = (0, 0);
-    while let Some(piece) = stream.try_next().await.map_err(|error| session.error(&error))? {
-        bytes += piece.len() as u64;
-        reader.feed(&piece, |tuple| {
-            rows += 1;
+    let mut feed = |piece: &[u8], rows: &mut u64| {
+        reader.feed(piece, |tuple| {
+            *rows += 1;
             take(tuple)
-        })?;
+        })
+    };
+    while let Some(read) = stream.next(|piece| feed(piece, &mut rows)).await? {
+        bytes += read;
         if bytes >= PROGRESS_BYTES {
             report(rows, bytes);
             (rows, bytes) = (0, 0);
