@@ -10,7 +10,6 @@ use crate::gate::window::Window;
 use crate::lsn::Lsn;
 use crate::row::{CopyReader, Fields};
 use crate::sql;
-use futures::TryStreamExt as _;
 
 /// Changes that a server decodes in one statement, at least: what they take is kept by the server until they are sent. It
 /// stops at the end of the transaction that goes beyond.
@@ -101,19 +100,19 @@ pub(crate) async fn decode(
     let changes = changes_sql(slot, subscriptions, Some(upto), Some(DECODE_CHANGES));
     let query = format!("COPY (SELECT data FROM {changes}) TO STDOUT (FORMAT binary)");
     loop {
-        let stream = session.copy_out(&query).await?;
-        futures::pin_mut!(stream);
+        let mut stream = session.copy_out(&query).await?;
         let mut reader = CopyReader::new(1);
         let mut messages = 0_u64;
-        while let Some(piece) = stream.try_next().await.map_err(|error| session.error(&error))? {
-            reader.feed(&piece, |tuple| {
+        let mut feed = |piece: &[u8]| {
+            reader.feed(piece, |tuple| {
                 messages += 1;
                 match Fields::new(tuple).next() {
                     Some(Ok(Some(message))) => window.feed(message),
                     _ => Err(unexpected(session, "decoded changes")),
                 }
-            })?;
-        }
+            })
+        };
+        while stream.next(&mut feed).await?.is_some() {}
         reader.finish()?;
         if messages == 0 {
             return Ok(());
