@@ -1,15 +1,21 @@
-//! How to reach a server: a connection string as psql takes it, over the `PG*` variables, over what libpq takes otherwise.
+//! How to reach a server: a connection string as psql takes it, over the service file, over the `PG*` variables, over what
+//! libpq takes otherwise.
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::environment::Environment;
 use super::merged::Merged;
+use super::tls::{SslMode, TlsOptions};
 use crate::error::{Error, ErrorKind, Result};
 
-/// How to reach one server. Every field is settled: nothing is read from the environment any more.
+/// The user's password file, in the home directory.
+const PASSWORD_FILE: &str = ".pgpass";
+
+/// How to reach one server. Every field is settled: nothing is read from the environment any more. The password file and
+/// the files of TLS are named here, and read anew by every session, as libpq does.
 ///
 /// [`fmt::Debug`] and [`fmt::Display`] do not show the password or `options`.
 #[derive(Clone, PartialEq, Eq)]
@@ -18,7 +24,14 @@ pub struct ConnectOptions {
     dbname: String,
     user: String,
     password: Option<String>,
+    /// Whether the password comes from the connection string or its service.
+    password_written: bool,
+    password_command: Option<String>,
+    password_file: Option<PathBuf>,
     options: Option<String>,
+    tls: TlsOptions,
+    require_peer: Option<String>,
+    load_balance_hosts: bool,
     connect_timeout: Duration,
     keepalives: Option<Keepalives>,
     tcp_user_timeout: Duration,
@@ -89,12 +102,13 @@ pub enum TargetSessionAttrs {
 impl ConnectOptions {
     /// Reads a connection string: a URI, keywords and values, or the bare name of a database.
     ///
-    /// What it leaves open comes from the `PG*` variables, then from libpq's defaults, except for timeouts and
-    /// keepalives, whose defaults are ours. A key that is set to nothing gets the default, not the variable, as in libpq.
+    /// What it leaves open comes from its service, then from the `PG*` variables, then from libpq's defaults, except for
+    /// timeouts and keepalives, whose defaults are ours. A key that is set to nothing gets the default, not the variable, as
+    /// in libpq.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Usage`], naming the key or the variable, never a value that may be secret.
+    /// [`ErrorKind::Usage`], naming the key, the variable or the service file, never a value that may be secret.
     pub fn parse(text: &str, environment: &Environment) -> Result<Self> {
         let settings = Merged::new(text, environment)?;
         settings.refuse_what_is_not_supported()?;
@@ -105,12 +119,28 @@ impl ConnectOptions {
                     .with_hint("put user=NAME into the connection string, or set PGUSER")
             })?,
         };
+        let text = |key| settings.text(key).map(str::to_owned);
+        let tls = TlsOptions::new(&settings, environment)?;
+        let hosts = settings.hosts()?;
+        if tls.mode() == SslMode::VerifyFull
+            && hosts.iter().any(|HostPort { host, .. }| matches!(host, Host::Address(_, None)))
+        {
+            return Err(Error::new(ErrorKind::Usage, "host name must be specified for a verified SSL connection")
+                .with_hint("sslmode=verify-full needs host besides hostaddr"));
+        }
+        let default_file = || environment.home().map(|home| home.join(PASSWORD_FILE));
         Ok(Self {
-            hosts: settings.hosts()?,
+            hosts,
             dbname: settings.text("dbname").unwrap_or(&user).to_owned(),
             user,
-            password: settings.text("password").map(str::to_owned),
-            options: settings.text("options").map(str::to_owned),
+            password: text("password"),
+            password_written: settings.is_written("password"),
+            password_command: None,
+            password_file: text("passfile").map(PathBuf::from).or_else(default_file),
+            options: text("options"),
+            tls,
+            require_peer: text("requirepeer"),
+            load_balance_hosts: settings.load_balance_hosts()?,
             connect_timeout: settings.connect_timeout()?,
             keepalives: settings.keepalives()?,
             tcp_user_timeout: settings.tcp_user_timeout()?,
@@ -118,7 +148,17 @@ impl ConnectOptions {
         })
     }
 
-    /// The hosts, in the order in which they are tried; at least one.
+    /// The same with a command that prints the password: goes before `PGPASSWORD` and the password file, but not before a
+    /// password that the connection string or its service holds.
+    #[must_use]
+    pub fn with_password_command(self, command: &str) -> Self {
+        if self.password_written {
+            return self;
+        }
+        Self { password: None, password_command: Some(command.to_owned()), ..self }
+    }
+
+    /// The hosts, in the order in which they are written; at least one.
     #[must_use]
     pub fn hosts(&self) -> &[HostPort] {
         &self.hosts
@@ -138,6 +178,34 @@ impl ConnectOptions {
 
     pub(crate) fn password(&self) -> Option<&str> {
         self.password.as_deref()
+    }
+
+    pub(crate) fn password_command(&self) -> Option<&str> {
+        self.password_command.as_deref()
+    }
+
+    /// The file that passwords are looked up in.
+    #[must_use]
+    pub fn password_file(&self) -> Option<&Path> {
+        self.password_file.as_deref()
+    }
+
+    /// What is asked of TLS.
+    #[must_use]
+    pub fn tls(&self) -> &TlsOptions {
+        &self.tls
+    }
+
+    /// The operating system's user who must run a server behind a Unix-domain socket.
+    #[must_use]
+    pub fn require_peer(&self) -> Option<&str> {
+        self.require_peer.as_deref()
+    }
+
+    /// Whether hosts and their addresses are tried in random order.
+    #[must_use]
+    pub fn load_balance_hosts(&self) -> bool {
+        self.load_balance_hosts
     }
 
     pub(crate) fn options(&self) -> Option<&str> {
@@ -188,7 +256,12 @@ impl fmt::Debug for ConnectOptions {
             .field("dbname", &self.dbname)
             .field("user", &self.user)
             .field("password", &redacted(&self.password))
+            .field("password_command", &redacted(&self.password_command))
+            .field("password_file", &self.password_file)
             .field("options", &redacted(&self.options))
+            .field("tls", &self.tls)
+            .field("require_peer", &self.require_peer)
+            .field("load_balance_hosts", &self.load_balance_hosts)
             .field("connect_timeout", &self.connect_timeout)
             .field("keepalives", &self.keepalives)
             .field("tcp_user_timeout", &self.tcp_user_timeout)

@@ -4,12 +4,15 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio_postgres::{Client, CopyOutStream, NoTls, SimpleQueryMessage};
+use tokio_postgres::{Client, CopyOutStream, SimpleQueryMessage};
 
-use super::failure::{POOLER_HINT, sqlstate, translate};
+use super::address::Endpoint;
+use super::failure::{POOLER_HINT, connect_error, sqlstate, translate, wire_error};
+use super::link::{ConnectionTask, Link};
 use super::nonce::nonce;
-use super::open::{self, ConnectionTask, Endpoint, Link, Opened};
+use super::open::{self, Opened};
 use super::pinned::{NONCE_SETTING, SessionSettings};
+use super::wire::{Route, Settled};
 use crate::config::conninfo::ConnectOptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::side::Side;
@@ -31,6 +34,7 @@ pub struct Session {
     client: Client,
     task: ConnectionTask,
     fate: Arc<OnceLock<Error>>,
+    route: Arc<Route>,
     side: Side,
     role: String,
     endpoint: Endpoint,
@@ -67,10 +71,11 @@ impl Session {
     ) -> Result<Self> {
         let application_name = format!("triplecheck/{role}");
         let nonce = nonce().to_string();
-        let request = open::Request { options, settings, application_name: &application_name, nonce: &nonce };
+        let options = &Arc::new(options.clone());
+        let request = open::Request { side, options, settings, application_name: &application_name, nonce: &nonce };
         let opened = open::open(&request, pin).await.map_err(|error| error.context(side))?;
-        let Opened { link: Link { client, task, fate }, endpoint, version_num, backend_pid } = opened;
-        Ok(Self { client, task, fate, side, role: role.to_owned(), endpoint, version_num, backend_pid, nonce })
+        let Opened { link: Link { client, task, fate, route }, endpoint, version_num, backend_pid } = opened;
+        Ok(Self { client, task, fate, route, side, role: role.to_owned(), endpoint, version_num, backend_pid, nonce })
     }
 
     /// The side that it belongs to.
@@ -236,7 +241,7 @@ impl Session {
     /// A handle that can cancel what the session is doing while another task owns the session.
     #[must_use]
     pub fn cancel_token(&self) -> CancelToken {
-        CancelToken { token: self.client.cancel_token(), side: self.side }
+        CancelToken { token: self.client.cancel_token(), route: Arc::clone(&self.route), side: self.side }
     }
 
     /// Ends an idle session politely; one that does not end within two seconds is cut off.
@@ -332,6 +337,7 @@ impl fmt::Debug for Session {
 #[derive(Clone)]
 pub struct CancelToken {
     token: tokio_postgres::CancelToken,
+    route: Arc<Route>,
     side: Side,
 }
 
@@ -346,14 +352,19 @@ impl CancelToken {
     /// the server could not be reached.
     pub async fn cancel(&self) -> Result<()> {
         let what = format!("{}: cancelling a statement", self.side);
-        match tokio::time::timeout(CANCEL_TIMEOUT, self.token.cancel_query(NoTls)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(super::failure::connect_error(&error).context(what)),
+        match tokio::time::timeout(CANCEL_TIMEOUT, self.request()).await {
+            Ok(requested) => requested.map_err(|error| error.context(what)),
             Err(_) => {
                 let seconds = CANCEL_TIMEOUT.as_secs();
                 Err(Error::new(ErrorKind::TimedOut, format!("no answer within {seconds} s")).context(what))
             }
         }
+    }
+
+    /// The request goes the way of the session: to the same address, encrypted if it is.
+    async fn request(&self) -> Result<()> {
+        let wire = self.route.open().await.map_err(wire_error)?;
+        self.token.cancel_query_raw(wire, Settled).await.map_err(|error| connect_error(&error))
     }
 }
 
