@@ -306,7 +306,11 @@ mod tests {
             Host::Address("10.0.0.1".parse().unwrap(), Some("db1".to_owned()))
         );
         assert_eq!(parse("host=/run/pg").unwrap().hosts()[0].host, Host::Directory(PathBuf::from("/run/pg")));
-        assert_eq!(parse("host=::1").unwrap().hosts()[0].host, Host::Address("::1".parse().unwrap(), None));
+        assert_eq!(
+            parse("host=::1").unwrap().hosts()[0].host,
+            Host::Address("::1".parse().unwrap(), Some("::1".to_owned()))
+        );
+        assert_eq!(parse("hostaddr=::1").unwrap().hosts()[0].host, Host::Address("::1".parse().unwrap(), None));
     }
 
     #[test]
@@ -340,6 +344,7 @@ mod tests {
 
         let empty = ConnectOptions::parse("host='' dbname='' password='' user=bob", &environment).unwrap();
         assert_eq!(empty.to_string(), "local:6000/bob as bob");
+        assert!(!empty.load_balance_hosts() && empty.require_peer().is_none());
         assert_eq!(empty.password(), None);
     }
 
@@ -367,20 +372,25 @@ mod tests {
     #[test]
     fn what_cannot_be_honoured_is_refused() {
         let cases = [
-            ("sslmode=require", "sslmode: require is not supported yet"),
-            ("sslmode=verify-ca", "sslmode: verify-ca is not supported yet"),
-            ("postgres://h/d?sslmode=verify-full", "sslmode: verify-full is not supported yet"),
-            ("postgres://h/d?ssl=true", "sslmode: require is not supported yet"),
             ("sslmode=maybe", "invalid value of sslmode"),
-            ("sslrootcert=system", "sslrootcert is not supported yet"),
-            ("sslnegotiation=direct", "sslnegotiation is not supported yet"),
-            ("gssencmode=require", "gssencmode: only disable or prefer is supported yet"),
-            ("channel_binding=require", "channel_binding: only disable or prefer is supported yet"),
-            ("load_balance_hosts=random", "load_balance_hosts: only disable is supported yet"),
-            ("service=shop", "service is not supported yet"),
-            ("passfile=/x", "passfile is not supported yet"),
-            ("require_auth=scram-sha-256", "require_auth is not supported yet"),
-            ("replication=database", "replication is not supported yet"),
+            ("sslmode=", "invalid value of sslmode"),
+            ("sslmode=require sslrootcert=system", "weak sslmode \"require\" may not be used with sslrootcert=system"),
+            ("sslnegotiation=direct", "weak sslmode \"prefer\" may not be used with sslnegotiation=direct"),
+            ("sslnegotiation=now", "invalid value of sslnegotiation"),
+            ("sslmode=verify-full hostaddr=10.0.0.1", "host name must be specified"),
+            ("sslmode=verify-full host=h, hostaddr=,10.0.0.1", "host name must be specified"),
+            ("sslpassword=x", "sslpassword is not supported"),
+            ("sslcrldir=x", "sslcrldir is not supported"),
+            ("sslcertmode=require", "sslcertmode: require is not supported"),
+            ("ssl_min_protocol_version=1.2", "invalid value of ssl_min_protocol_version"),
+            ("ssl_min_protocol_version=TLSv1.3 ssl_max_protocol_version=tlsv1.2", "invalid SSL protocol version range"),
+            ("ssl_max_protocol_version=TLSv1.1", "ssl_max_protocol_version is not supported below TLSv1.2"),
+            ("gssencmode=require", "gssencmode: require is not supported"),
+            ("channel_binding=always", "invalid value of channel_binding"),
+            ("load_balance_hosts=yes", "invalid value of load_balance_hosts"),
+            ("service=shop", "definition of service \"shop\" not found"),
+            ("require_auth=scram-sha-256", "require_auth is not supported"),
+            ("replication=database", "replication is not supported"),
             ("target_session_attrs=master", "invalid value of target_session_attrs"),
             ("port=0", "invalid value of port"),
             ("port=65536", "invalid value of port"),
@@ -400,19 +410,81 @@ mod tests {
             assert!(error.message().contains(expected), "{text}: {error}");
             assert!(!format!("{error:?}").contains("sesame"), "{text}: {error:?}");
         }
-        for text in
-            ["sslmode=disable sslrootcert=x", "sslmode=prefer", "sslmode=allow", "gssencmode=prefer", "passfile="]
-        {
+        for text in [
+            "sslmode=disable sslpassword=x",
+            "gssencmode=prefer",
+            "passfile=",
+            "sslrootcert=system",
+            "sslmode=verify-full host=h hostaddr=10.0.0.1",
+            "sslmode=verify-full host=10.0.0.1",
+            "sslmode=verify-full host=/run",
+            "ssl_min_protocol_version=TLSv1 ssl_max_protocol_version=TLSV1.2",
+        ] {
             parse(text).unwrap();
         }
         for (variable, value) in
-            [("PGSSLMODE", "require"), ("PGREQUIRESSL", "1"), ("PGSERVICE", "s"), ("PGSSLCERT", "c")]
+            [("PGSSLMODE", ""), ("PGSERVICE", "s"), ("PGREQUIREAUTH", "md5"), ("PGSSLMODE", "on"), ("PGPORT", "x")]
         {
             let error = ConnectOptions::parse("d", &environment(&[(variable, value)])).unwrap_err();
-            assert!(error.message().contains(variable), "{error}");
+            assert!(error.message().contains(variable) || variable == "PGSERVICE", "{error}");
         }
         let error = ConnectOptions::parse("d", &Environment::default()).unwrap_err();
         assert!(error.message().contains("no user is given"), "{error}");
+    }
+
+    #[test]
+    fn modes_of_tls() {
+        let mode = |text: &str, variables: &[(&str, &str)]| {
+            ConnectOptions::parse(text, &environment(variables)).unwrap().tls().mode()
+        };
+        assert_eq!(mode("d", &[]), SslMode::Prefer);
+        assert_eq!(mode("d", &[("PGREQUIRESSL", "1")]), SslMode::Require);
+        assert_eq!(mode("d", &[("PGREQUIRESSL", "0")]), SslMode::Prefer);
+        assert_eq!(mode("d", &[("PGREQUIRESSL", "1"), ("PGSSLMODE", "allow")]), SslMode::Allow);
+        assert_eq!(mode("sslrootcert=system", &[]), SslMode::VerifyFull);
+        assert_eq!(mode("d", &[("PGSSLROOTCERT", "system")]), SslMode::VerifyFull);
+        assert_eq!(mode("postgres://h/d?ssl=true", &[]), SslMode::Require);
+        assert_eq!(mode("sslmode=require sslnegotiation=direct", &[]), SslMode::Require);
+        assert!(parse("sslmode=require sslnegotiation=direct").unwrap().tls().direct());
+    }
+
+    #[test]
+    fn passwords_by_where_they_come_from() {
+        let variables = [("PGPASSWORD", "env"), ("PGPASSFILE", "/pass")];
+        let options = |text: &str| ConnectOptions::parse(text, &environment(&variables)).unwrap();
+        let with_command = |text: &str| options(text).with_password_command("token");
+        assert_eq!((options("d").password(), options("d").password_command()), (Some("env"), None));
+        assert_eq!((with_command("d").password(), with_command("d").password_command()), (None, Some("token")));
+        let written = with_command("password=p");
+        assert_eq!((written.password(), written.password_command()), (Some("p"), None));
+        assert_eq!(with_command("password=").password_command(), Some("token"));
+        assert_eq!(options("d").password_file(), Some(Path::new("/pass")));
+        assert_eq!(options("passfile=/other").password_file(), Some(Path::new("/other")));
+        assert_eq!(parse("d").unwrap().password_file(), None);
+        let home = environment(&[]).with_home("/home/ann");
+        let options = ConnectOptions::parse("d", &home).unwrap();
+        assert_eq!(options.password_file(), Some(Path::new("/home/ann/.pgpass")));
+        assert!(!format!("{:?}", with_command("d")).contains("token"));
+    }
+
+    #[test]
+    fn a_service_goes_between_the_text_and_the_environment() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("services");
+        std::fs::write(&file, "[shop]\nhost=db1\nport=6000\nuser=serviced\npassword=sesame\n").unwrap();
+        let environment = environment(&[
+            ("PGSERVICEFILE", file.to_str().unwrap()),
+            ("PGHOST", "envhost"),
+            ("PGDATABASE", "envdb"),
+            ("PGPORT", "7000"),
+        ]);
+        let shown = |text: &str| ConnectOptions::parse(text, &environment).unwrap().to_string();
+        assert_eq!(shown("service=shop"), "db1:6000/envdb as serviced");
+        assert_eq!(shown("postgres:///d?service=shop&port=1"), "db1:1/d as serviced");
+        assert_eq!(shown("user=u"), "envhost:7000/envdb as u");
+        let options = ConnectOptions::parse("service=shop", &environment).unwrap();
+        assert_eq!(options.password(), Some("sesame"));
+        assert_eq!(options.with_password_command("token").password_command(), None);
     }
 
     #[test]

@@ -105,12 +105,14 @@ mod tests {
     fn the_first_line_that_matches() {
         let file = "#db1:5432:shop:ann:commented\nshort:5432\ndb1:5433:*:*:port\ndb1:5432:shop:ann:first\r\n\
                     db1:5432:shop:ann:second\n*:*:*:ann:any\\:where\\\\:x\\y\n*:*:a\\:b:c\\\\d:e:s:c:a:p:e:d\\\n\
-                    ::1:5432:*:six:plain\n\\:\\:1:5432:*:six:v6\n*:5432:*:none:\n*d:*:*:star:no\n**:*:*:star:no";
+                    ::1:5432:*:six:plain\n*:5432:*:none:\n*d:*:*:star:no\n**:*:*:star:no";
         let some = |text: &str| Some(text.to_owned());
         assert_eq!(password(file, "db1", "shop", "ann"), some("first"));
         assert_eq!(password(file, "db2", "shop", "ann"), some("any:where\\:xy"));
         assert_eq!(password(file, "db2", "a:b", "c\\d"), some("e:s:c:a:p:e:d\\"));
-        assert_eq!(password(file, "::1", "x", "six"), some("v6"));
+        // A colon of the value needs no escape, as in libpq.
+        assert_eq!(password(file, "::1", "x", "six"), some("plain"));
+        assert_eq!(password("\\:\\:1:5432:*:six:v6", "::1", "x", "six"), some("v6"));
         assert_eq!(password(file, "db2", "x", "none"), some(""));
         assert_eq!(password(file, "db2", "x", "star"), None);
         assert_eq!(password(file, "db1", "shop", "an"), None);
