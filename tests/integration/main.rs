@@ -1,6 +1,7 @@
 //! One binary for all behaviours, so that servers are started once; a module per behaviour.
 
 mod command_line;
+mod conninfo;
 mod damage;
 mod drill;
 mod figures;
@@ -13,6 +14,7 @@ mod lines;
 mod majors;
 mod operations;
 mod oracle;
+mod psql;
 mod readme;
 mod review;
 mod roles;
