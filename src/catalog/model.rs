@@ -193,6 +193,9 @@ pub struct TypeFacts {
     pub kind: TypeKind,
     /// Whether it has a binary output function.
     pub has_send: bool,
+    /// Whether a default btree or hash operator class says when two of its values are equal. Of types that are made of
+    /// others, their parts decide.
+    pub has_equality: bool,
 }
 
 /// The kinds of type (`pg_type.typtype` and `typcategory`).

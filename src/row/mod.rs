@@ -16,7 +16,8 @@
 //! | array | flags and element type are 0; dimensions and lower bounds stay |
 //! | composite | the types of the attributes are 0 |
 //! | range, multirange | their bounds |
-//! | no send function, reg*, tsquery; any type with one of these within | text of the output function |
+//! | no send function, reg*, tsquery; types of extensions but citext, hstore, ltree; any type with one of these within | text of the output function |
+//! | xml | text of the output function without the newlines that it begins with |
 //! | int2, int4, int8 of another width on the other side; text, varchar, name likewise | text of the output function |
 //! | domain | its base type |
 //! | any other | as sent |
@@ -50,6 +51,12 @@
 //! | bpchar | likewise, without trailing spaces | if the collation is deterministic | if both collations are bytewise |
 //! | enum, the same labels in the same order | position as a 32-bit integer | yes | yes |
 //! | enum otherwise; any type compared as text | as bytea | yes | no |
+//! | citext | as text, in lower case | yes | no |
+//! | jsonb | as text, its numbers without zeros behind their last decimal | yes | no |
+//! | array | dimensions, their lengths and lower bounds, elements as columns | yes | no |
+//! | composite | attributes as columns | yes | no |
+//! | range | flags, bounds | yes | no |
+//! | multirange | number of ranges as a 32-bit integer, ranges | yes | no |
 //! | any other | length as a 32-bit integer, canonical bytes | where its bytes are | no |
 //!
 //! numeric: a byte for its class (-Infinity 0, negative 1, zero 2, positive 3, Infinity 4, NaN 5). For numbers other than
@@ -69,6 +76,7 @@ mod fields;
 #[cfg(test)]
 mod golden;
 mod key;
+mod nested;
 mod shape;
 mod tally;
 #[cfg(test)]

@@ -26,6 +26,10 @@ const AS_TEXT: [&str; 12] = [
     "tsquery",
 ];
 
+/// Types of extensions whose binary form is known to say what the text says. Of others it is not: a cube keeps whether it was
+/// made as a point, and any type may hold a NaN of other bits. What replication keeps of a value is its text.
+const KNOWN_EXTENSION_TYPES: [&str; 3] = ["citext", "hstore", "ltree"];
+
 /// Types whose output functions write equal values alike, so that a column may be of one on the publisher and of another on
 /// the subscriber.
 const FAMILIES: [&[&str]; 2] = [&["int2", "int4", "int8"], &["text", "varchar", "name"]];
@@ -39,6 +43,11 @@ pub enum Form {
     Canonical(Canonical),
     /// The text of the output function.
     Text,
+    /// The text of the output function without the newlines that it begins with.
+    ///
+    /// That is for xml: its output function leaves out the XML declaration and one newline behind it or at the beginning
+    /// (`xml_out_internal`, xml.c), so that a value loses one more whenever it is replicated.
+    TextFromLine,
 }
 
 /// A proof: comparing the normal forms of keys as bytes is comparing the keys as the default btree order of their types
@@ -128,6 +137,9 @@ impl Shape {
                 match column.form {
                     Form::Verbatim | Form::Canonical(_) => name,
                     Form::Text => sql::output_text(&name),
+                    Form::TextFromLine => {
+                        format!("pg_catalog.ltrim({}, {})", sql::output_text(&name), sql::literal("\n"))
+                    }
                 }
             })
             .collect()
@@ -184,7 +196,7 @@ impl Shape {
     pub fn canonicalizer(&self) -> Canonicalizer {
         let columns = self.forms().map(|form| match form {
             Form::Canonical(canonical) => Some(canonical.clone()),
-            Form::Verbatim | Form::Text => None,
+            Form::Verbatim | Form::Text | Form::TextFromLine => None,
         });
         Canonicalizer::new(columns, self.key_len)
     }
@@ -195,7 +207,9 @@ impl Form {
     fn new(column: &ColumnPair) -> Result<Self, String> {
         let Sides { publisher, subscriber } = &column.types;
         if same(publisher, subscriber) {
-            return Ok(if text_only(publisher) || text_only(subscriber) {
+            return Ok(if publisher.builtin() == Some("xml") {
+                Self::TextFromLine
+            } else if text_only(publisher) || text_only(subscriber) {
                 Self::Text
             } else {
                 canonical(publisher).map_or(Self::Verbatim, Self::Canonical)
@@ -247,6 +261,7 @@ fn text_only(facts: &TypeFacts) -> bool {
         return true;
     }
     match &base.kind {
+        TypeKind::Base if base.builtin().is_none() => !KNOWN_EXTENSION_TYPES.contains(&base.name.name.as_str()),
         TypeKind::Array(inner) | TypeKind::Range(inner) | TypeKind::Multirange(inner) => text_only(inner),
         TypeKind::Composite(attributes) => attributes.iter().any(|(_, attribute)| text_only(attribute)),
         // `base` is no domain.
@@ -279,33 +294,73 @@ fn canonical(facts: &TypeFacts) -> Option<Canonical> {
 
 /// How the values of a key column are brought to their normal form, and whether that sorts as both servers do.
 fn key_kind(column: &ColumnPair, form: &Form) -> (KeyKind, bool) {
-    if *form == Form::Text {
+    if matches!(form, Form::Text | Form::TextFromLine) {
         return (KeyKind::Bytes, false);
-    }
-    let Sides { publisher, subscriber } = column.types.as_ref().map(TypeFacts::base);
-    if let (TypeKind::Enum(labels), TypeKind::Enum(others)) = (&publisher.kind, &subscriber.kind) {
-        return if labels == others { (KeyKind::Enum(Labels::new(labels)), true) } else { (KeyKind::Bytes, false) };
     }
     let bytewise = |collation: &Option<CollationFacts>| collation.as_ref().is_some_and(|facts| facts.bytewise);
     let bytewise = bytewise(&column.collations.publisher) && bytewise(&column.collations.subscriber);
-    match publisher.builtin() {
-        Some("bool" | "char") => (KeyKind::Plain(1), true),
-        Some("oid") => (KeyKind::Plain(4), true),
-        Some("macaddr") => (KeyKind::Plain(6), true),
-        Some("macaddr8" | "pg_lsn" | "xid8") => (KeyKind::Plain(8), true),
-        Some("uuid") => (KeyKind::Plain(16), true),
-        Some("int2") => (KeyKind::Signed(2), true),
-        Some("int4" | "date") => (KeyKind::Signed(4), true),
-        Some("int8" | "time" | "timestamp" | "timestamptz" | "money") => (KeyKind::Signed(8), true),
-        Some("float4") => (KeyKind::Float4, true),
-        Some("float8") => (KeyKind::Float8, true),
-        Some("numeric") => (KeyKind::Numeric, true),
-        Some("interval") => (KeyKind::Interval, true),
-        Some("timetz") => (KeyKind::TimeTz, true),
-        Some("bytea") => (KeyKind::Bytes, true),
-        Some("text" | "varchar" | "name") => (KeyKind::Bytes, bytewise),
-        Some("bpchar") => (KeyKind::Padded, bytewise),
-        _ => (KeyKind::Raw, false),
+    let kind = value_kind(&column.types.publisher, &column.types.subscriber);
+    let ordered = match &kind {
+        // Of these the collations decide, but for bytea, which has none.
+        KeyKind::Bytes => column.types.publisher.builtin() == Some("bytea") || bytewise,
+        KeyKind::Padded => bytewise,
+        KeyKind::Folded
+        | KeyKind::Jsonb
+        | KeyKind::Array(_)
+        | KeyKind::Record(_)
+        | KeyKind::Range(_)
+        | KeyKind::Multirange(_)
+        | KeyKind::Raw => false,
+        KeyKind::Plain(_)
+        | KeyKind::Signed(_)
+        | KeyKind::Float4
+        | KeyKind::Float8
+        | KeyKind::Numeric
+        | KeyKind::Interval
+        | KeyKind::TimeTz
+        | KeyKind::Enum(_) => true,
+    };
+    (kind, ordered)
+}
+
+/// How values of a type that is the [same] on both sides are brought to their normal form.
+fn value_kind(publisher: &TypeFacts, subscriber: &TypeFacts) -> KeyKind {
+    let (publisher, subscriber) = (publisher.base(), subscriber.base());
+    match (&publisher.kind, &subscriber.kind) {
+        (TypeKind::Enum(labels), TypeKind::Enum(others)) if labels == others => KeyKind::Enum(Labels::new(labels)),
+        (TypeKind::Enum(_), TypeKind::Enum(_)) => KeyKind::Bytes,
+        (TypeKind::Array(one), TypeKind::Array(other)) => KeyKind::Array(Box::new(value_kind(one, other))),
+        (TypeKind::Composite(ours), TypeKind::Composite(theirs)) => {
+            KeyKind::Record(ours.iter().zip(theirs).map(|((_, one), (_, other))| value_kind(one, other)).collect())
+        }
+        (TypeKind::Range(one), TypeKind::Range(other)) => KeyKind::Range(Box::new(value_kind(one, other))),
+        (TypeKind::Multirange(one), TypeKind::Multirange(other)) => {
+            KeyKind::Multirange(Box::new(value_kind(one, other)))
+        }
+        _ => base_kind(publisher),
+    }
+}
+
+fn base_kind(base: &TypeFacts) -> KeyKind {
+    match base.builtin() {
+        Some("bool" | "char") => KeyKind::Plain(1),
+        Some("oid") => KeyKind::Plain(4),
+        Some("macaddr") => KeyKind::Plain(6),
+        Some("macaddr8" | "pg_lsn" | "xid8") => KeyKind::Plain(8),
+        Some("uuid") => KeyKind::Plain(16),
+        Some("int2") => KeyKind::Signed(2),
+        Some("int4" | "date") => KeyKind::Signed(4),
+        Some("int8" | "time" | "timestamp" | "timestamptz" | "money") => KeyKind::Signed(8),
+        Some("float4") => KeyKind::Float4,
+        Some("float8") => KeyKind::Float8,
+        Some("numeric") => KeyKind::Numeric,
+        Some("interval") => KeyKind::Interval,
+        Some("timetz") => KeyKind::TimeTz,
+        Some("bytea" | "text" | "varchar" | "name") => KeyKind::Bytes,
+        Some("bpchar") => KeyKind::Padded,
+        Some("jsonb") => KeyKind::Jsonb,
+        None if base.name.name == "citext" => KeyKind::Folded,
+        _ => KeyKind::Raw,
     }
 }
 
@@ -353,10 +408,13 @@ mod tests {
         assert_eq!(form(&builtin("ltree"), &TypeFacts { has_send: false, ..builtin("ltree") }), Ok(Form::Text));
         assert_eq!(form(&builtin("oid"), &builtin("oid")), Ok(Form::Verbatim));
         // A type of the user's that happens to have that name.
-        assert_eq!(
-            form(&facts("public", "regclass", TypeKind::Base), &facts("public", "regclass", TypeKind::Base)),
-            Ok(Form::Verbatim)
-        );
+        let named = |name: &str| facts("public", name, TypeKind::Base);
+        assert_eq!(form(&named("regclass"), &named("regclass")), Ok(Form::Text));
+        // Types of extensions: what is not known is compared by its text.
+        assert_eq!(form(&named("cube"), &named("cube")), Ok(Form::Text));
+        assert_eq!(form(&array(named("geometry")), &array(named("geometry"))), Ok(Form::Text));
+        assert_eq!(form(&named("citext"), &named("citext")), Ok(Form::Verbatim));
+        assert_eq!(form(&builtin("xml"), &builtin("xml")), Ok(Form::TextFromLine));
     }
 
     #[test]

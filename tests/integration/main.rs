@@ -2,6 +2,7 @@
 
 mod command_line;
 mod damage;
+mod differential;
 mod drill;
 mod figures;
 mod gate;
