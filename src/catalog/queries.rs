@@ -44,7 +44,7 @@ pub(super) fn subscriptions(major: Major) -> String {
 
 /// The states of the tables of all subscriptions of the database.
 pub(super) fn subscription_tables() -> String {
-    "SELECT r.srsubid, r.srrelid, r.srsubstate FROM pg_subscription_rel r".to_owned()
+    "SELECT r.srsubid, r.srrelid, r.srsubstate, r.srsublsn IS NOT NULL FROM pg_subscription_rel r".to_owned()
 }
 
 /// The logical slots of the database.

@@ -18,7 +18,7 @@
 //! | range, multirange | their bounds |
 //! | no send function, reg*, tsquery; types of extensions but citext, hstore, ltree; any type with one of these within | text of the output function |
 //! | xml | text of the output function without the newlines that it begins with |
-//! | int2, int4, int8 of another width on the other side; text, varchar, name likewise | text of the output function |
+//! | another type on the other side | texts of one type ([`Expression`]) where that loses nothing, else none |
 //! | domain | its base type |
 //! | any other | as sent |
 //!
@@ -71,6 +71,7 @@ mod array;
 mod batch;
 mod canonical;
 mod codec;
+mod conversion;
 mod copy;
 mod fields;
 #[cfg(test)]
@@ -85,6 +86,7 @@ pub(crate) mod testing;
 pub use array::text_array;
 pub use batch::DigestBatch;
 pub use canonical::{Canonical, Canonicalizer};
+pub use conversion::Expression;
 pub use copy::{CopyReader, MAX_TUPLE_BYTES};
 pub use fields::{Fields, Row};
 pub use key::{KeyForm, bucket, key_hash};

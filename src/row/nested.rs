@@ -1,9 +1,9 @@
 //! The normal forms of key values that are made of others: equal as the types' `=`, without an order.
 
+use super::canonical::{MAX_DIMENSIONS, RANGE_EMPTY, RANGE_NO_LOWER, RANGE_NO_UPPER};
 use super::corrupt;
 use super::fields::{next_field, take_chunk, truncated};
 use super::key::KeyKind;
-use super::canonical::{MAX_DIMENSIONS, RANGE_EMPTY, RANGE_NO_LOWER, RANGE_NO_UPPER};
 use crate::error::Result;
 
 /// An array: its dimensions with their lengths and lower bounds, then its elements (`array_eq`, arrayfuncs.c).

@@ -1,10 +1,11 @@
 //! What is asked for of a table's columns, and in which form: decided once per table pair, the same for both sides.
 
 use super::canonical::{Canonical, Canonicalizer};
+use super::conversion::{self, Expression};
 use super::copy::CopyReader;
 use super::key::{KeyForm, KeyKind, Labels};
 use crate::catalog::{CollationFacts, ColumnPair, TablePair, TypeFacts, TypeKind};
-use crate::side::Sides;
+use crate::side::{Side, Sides};
 use crate::sql;
 
 /// Built-in types whose binary form does not mean the same on both servers although the text does.
@@ -30,10 +31,6 @@ const AS_TEXT: [&str; 12] = [
 /// made as a point, and any type may hold a NaN of other bits. What replication keeps of a value is its text.
 const KNOWN_EXTENSION_TYPES: [&str; 3] = ["citext", "hstore", "ltree"];
 
-/// Types whose output functions write equal values alike, so that a column may be of one on the publisher and of another on
-/// the subscriber.
-const FAMILIES: [&[&str]; 2] = [&["int2", "int4", "int8"], &["text", "varchar", "name"]];
-
 /// The form in which a column's values are compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Form {
@@ -48,6 +45,8 @@ pub enum Form {
     /// That is for xml: its output function leaves out the XML declaration and one newline behind it or at the beginning
     /// (`xml_out_internal`, xml.c), so that a value loses one more whenever it is replicated.
     TextFromLine,
+    /// Texts of one type, of columns that have different ones.
+    Converted(Sides<Expression>),
 }
 
 /// A proof: comparing the normal forms of keys as bytes is comparing the keys as the default btree order of their types
@@ -126,15 +125,16 @@ impl Shape {
         }
     }
 
-    /// The expressions to select, in order: the key columns in key order, then the other compared columns in the publisher's
-    /// order. The same on both sides, since columns pair by name; they refer to the columns of the only table of the query.
+    /// The expressions to select on a side, in order: the key columns in key order, then the other compared columns in the
+    /// publisher's order. They refer to the columns of the only table of the query.
     #[must_use]
-    pub fn select_list(&self) -> Vec<String> {
+    pub fn select_list(&self, side: Side) -> Vec<String> {
         self.columns
             .iter()
             .map(|column| {
                 let name = sql::identifier(&column.name);
-                match column.form {
+                match &column.form {
+                    Form::Converted(expressions) => expressions.get(side).sql(&name),
                     Form::Verbatim | Form::Canonical(_) => name,
                     Form::Text => sql::output_text(&name),
                     Form::TextFromLine => {
@@ -196,7 +196,7 @@ impl Shape {
     pub fn canonicalizer(&self) -> Canonicalizer {
         let columns = self.forms().map(|form| match form {
             Form::Canonical(canonical) => Some(canonical.clone()),
-            Form::Verbatim | Form::Text | Form::TextFromLine => None,
+            Form::Verbatim | Form::Text | Form::TextFromLine | Form::Converted(_) => None,
         });
         Canonicalizer::new(columns, self.key_len)
     }
@@ -215,16 +215,13 @@ impl Form {
                 canonical(publisher).map_or(Self::Verbatim, Self::Canonical)
             });
         }
-        let family = |facts: &TypeFacts| {
-            let name = facts.builtin()?;
-            FAMILIES.iter().position(|family| family.contains(&name))
-        };
-        match (family(publisher), family(subscriber)) {
-            (Some(left), Some(right)) if left == right => Ok(Self::Text),
-            _ if publisher.declared == subscriber.declared => {
+        match conversion::between(publisher, subscriber) {
+            Some(Sides { publisher: Expression::Text, subscriber: Expression::Text }) => Ok(Self::Text),
+            Some(expressions) => Ok(Self::Converted(expressions)),
+            None if publisher.declared == subscriber.declared => {
                 Err(format!("column {}: type {} is made otherwise on the subscriber", column.name, publisher.declared))
             }
-            _ => Err(format!(
+            None => Err(format!(
                 "column {}: {} on the publisher cannot be compared with {} on the subscriber",
                 column.name, publisher.declared, subscriber.declared
             )),
@@ -294,7 +291,7 @@ fn canonical(facts: &TypeFacts) -> Option<Canonical> {
 
 /// How the values of a key column are brought to their normal form, and whether that sorts as both servers do.
 fn key_kind(column: &ColumnPair, form: &Form) -> (KeyKind, bool) {
-    if matches!(form, Form::Text | Form::TextFromLine) {
+    if matches!(form, Form::Text | Form::TextFromLine | Form::Converted(_)) {
         return (KeyKind::Bytes, false);
     }
     let bytewise = |collation: &Option<CollationFacts>| collation.as_ref().is_some_and(|facts| facts.bytewise);
@@ -418,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn differing_types_are_compared_only_within_a_family() {
+    fn differing_types_are_compared_only_where_nothing_is_lost() {
         let domain = facts("public", "d", TypeKind::Domain(Box::new(builtin("int8"))));
         assert_eq!(form(&builtin("int4"), &builtin("int8")), Ok(Form::Text));
         assert_eq!(form(&builtin("int2"), &domain), Ok(Form::Text));
@@ -426,15 +423,9 @@ mod tests {
         assert_eq!(form(&builtin("varchar"), &builtin("text")), Ok(Form::Text));
         assert_eq!(form(&builtin("name"), &builtin("text")), Ok(Form::Text));
         for (publisher, subscriber) in [
-            (builtin("bpchar"), builtin("text")),
-            (builtin("int4"), builtin("numeric")),
-            (builtin("int4"), builtin("text")),
             (builtin("timestamp"), builtin("timestamptz")),
-            (builtin("float4"), builtin("float8")),
             (builtin("int4"), array(builtin("int4"))),
-            (array(builtin("int4")), array(builtin("int8"))),
             (facts("public", "text", TypeKind::Base), builtin("text")),
-            (facts("public", "citext", TypeKind::Base), facts("extensions", "citext", TypeKind::Base)),
             (facts("pg_catalog", "record", TypeKind::Pseudo), facts("pg_catalog", "record", TypeKind::Pseudo)),
             (composite(&[("a", builtin("int4"))]), composite(&[("a", builtin("int8"))])),
             (composite(&[("a", builtin("int4"))]), composite(&[])),
@@ -479,15 +470,15 @@ mod tests {
     #[test]
     fn key_columns_come_first_and_uncomparable_ones_not_at_all() {
         let int = builtin("int4");
-        let odd = ColumnPair { name: "odd".to_owned(), ..columns(&builtin("int4"), &builtin("text")) };
+        let odd = ColumnPair { name: "odd".to_owned(), ..columns(&builtin("int4"), &builtin("bool")) };
         let all = vec![column("a", &int), odd, column("b \"", &int), column("c", &builtin("regclass"))];
         let shape = Shape::new(&pair(all.clone(), &[2, 0]));
         assert_eq!(shape.columns().collect::<Vec<_>>(), [2, 0, 3]);
-        assert_eq!(shape.select_list()[..2], ["\"b \"\"\"".to_owned(), "\"a\"".to_owned()]);
-        assert_eq!(shape.select_list()[2], sql::output_text("\"c\""));
+        assert_eq!(shape.select_list(Side::Subscriber)[..2], ["\"b \"\"\"".to_owned(), "\"a\"".to_owned()]);
+        assert_eq!(shape.select_list(Side::Subscriber)[2], sql::output_text("\"c\""));
         assert_eq!((shape.key_len(), shape.order().is_some(), shape.needs_canonical()), (2, true, false));
         let [(1, reason)] = shape.uncomparable() else { panic!("one column") };
-        assert_eq!(reason, "column odd: int4 on the publisher cannot be compared with text on the subscriber");
+        assert_eq!(reason, "column odd: int4 on the publisher cannot be compared with bool on the subscriber");
 
         let keyless = Shape::new(&pair(all, &[0, 1]));
         assert_eq!(keyless.columns().collect::<Vec<_>>(), [0, 2, 3]);
@@ -495,7 +486,7 @@ mod tests {
         assert!(keyless.uncomparable()[0].1.ends_with("without a key"));
 
         let nothing = Shape::new(&pair(Vec::new(), &[]));
-        assert!(nothing.select_list().is_empty());
+        assert!(nothing.select_list(Side::Publisher).is_empty());
         assert_eq!(nothing.canonicalizer().row(&[0, 0]).expect("valid").key_end(), 2);
     }
 }

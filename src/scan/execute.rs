@@ -232,7 +232,7 @@ fn rows_statement(table: &TableContext, side: Side, positions: &[Position]) -> S
     let relation = table.pair.relations.get(side);
     let tids: Vec<_> = positions.iter().map(|at| format!("\"({},{})\"", at.block, at.offset)).collect();
     let only = if relation.partitioned { "" } else { "ONLY " };
-    let list = select_list(&table.pair, &table.shape, &Reading::ImagePositionAndTexts(VALUE_CHARACTERS));
+    let list = select_list(&table.pair, &table.shape, side, &Reading::ImagePositionAndTexts(VALUE_CHARACTERS));
     format!(
         "COPY (SELECT {list} FROM {only}{} WHERE ctid = ANY ({}::pg_catalog.tid[])) TO STDOUT (FORMAT binary)",
         relation.name.to_sql(),

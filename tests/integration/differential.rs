@@ -93,7 +93,9 @@ async fn round(publisher: u16, subscriber: u16, seed: u64) {
 
 /// The tables that some lines are about, and the types of the round.
 fn described(types: &Types, tables: &[Table], lines: &[String]) -> String {
-    let named = tables.iter().filter(|table| lines.iter().any(|line| line.contains(&format!("{} ", oracle::shown(&table.name)))));
+    let named = tables
+        .iter()
+        .filter(|table| lines.iter().any(|line| line.contains(&format!("{} ", oracle::shown(&table.name)))));
     let tables: Vec<_> = named.map(|table| table.create(&(0..table.columns.len()).collect::<Vec<_>>())).collect();
     format!("{}\n{}\n{}", lines.join("\n"), tables.join("\n"), types.publisher.replace(';', "\n"))
 }
@@ -142,7 +144,8 @@ async fn check(dice: &mut Dice, database: &Replicated, types: &Types, tables: &[
     let args = format!("--jobs 2 --samples 10000 --chunk-rows {}", dice.pick(&[3, 10, 1000]));
     let ran = Verify::new(database).args(&args).run().await;
     // Which of several rows with one key is called changed is not promised.
-    let vague: Vec<_> = expected.iter().filter(|line| line.ends_with('?')).map(|line| line.trim_end_matches('?').to_owned()).collect();
+    let vague: Vec<_> =
+        expected.iter().filter(|line| line.ends_with('?')).map(|line| line.trim_end_matches('?').to_owned()).collect();
     let vaguer: Vec<_> = expected.iter().filter_map(|line| line.strip_suffix("?]")).map(str::to_owned).collect();
     let blurred = |line: String| {
         if let Some(known) = vaguer.iter().find(|known| line.starts_with(*known)) {
@@ -185,8 +188,18 @@ async fn every_value_is_one_of_its_type() {
         let checks = values.chain(leaf.expressions.iter().map(|sql| format!("({sql})")));
         for value in checks.chain(leaf.ordered.then(|| "NULL".to_owned())) {
             let ordering = if leaf.ordered { " ORDER BY v" } else { "" };
-            let check = format!("CREATE TABLE t (v {}); INSERT INTO t VALUES ({value}); TABLE t{ordering}; DROP TABLE t", leaf.sql);
-            refused.extend(database.publisher.sql(&check).await.err().map(|error| format!("{} {value}: {error}", leaf.sql).chars().take(150).collect::<String>()));
+            let check = format!(
+                "CREATE TABLE t (v {}); INSERT INTO t VALUES ({value}); TABLE t{ordering}; DROP TABLE t",
+                leaf.sql
+            );
+            refused.extend(
+                database
+                    .publisher
+                    .sql(&check)
+                    .await
+                    .err()
+                    .map(|error| format!("{} {value}: {error}", leaf.sql).chars().take(150).collect::<String>()),
+            );
         }
     }
     assert!(refused.is_empty(), "{refused:#?}");

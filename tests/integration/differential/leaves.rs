@@ -38,10 +38,24 @@ const fn unkeyed(sql: &'static str, values: &'static [&'static str]) -> Leaf {
     Leaf { keyed: false, ..leaf(sql, values) }
 }
 
-const TEXTS: &[&str] =
-    &["", " ", "a", "A", "a ", "a|b", "b|c", "|", "12", "3", "1", "23", "NULL", "null", "{}", "()", "\\N", "ä", "Ä", "ß"];
-const NUMBERS: &[&str] =
-    &["0", "0.0", "1", "1.0", "1.00", "-1", "-1.50", "-1.5", "10000", "0.0001", "0.00010", "99999999999999999999.9", "NaN"];
+const TEXTS: &[&str] = &[
+    "", " ", "a", "A", "a ", "a|b", "b|c", "|", "12", "3", "1", "23", "NULL", "null", "{}", "()", "\\N", "ä", "Ä", "ß",
+];
+const NUMBERS: &[&str] = &[
+    "0",
+    "0.0",
+    "1",
+    "1.0",
+    "1.00",
+    "-1",
+    "-1.50",
+    "-1.5",
+    "10000",
+    "0.0001",
+    "0.00010",
+    "99999999999999999999.9",
+    "NaN",
+];
 const JSONS: &[&str] = &[
     "null",
     "{}",
@@ -58,8 +72,19 @@ const JSONS: &[&str] = &[
     r#""ä\u0001""#,
 ];
 const ANY_JSON: &[&str] = &["null", " {}", r#"{"a":1, "a":2}"#, "[ 1,2 ]", "1.0", "\"\\u00e4\"", r#"{"b":1,"a":2}"#];
-const FLOATS: &[&str] =
-    &["0", "-0", "NaN", "Infinity", "-Infinity", "0.3", "0.30000000000000004", "5e-324", "1.7976931348623157e308", "1e15", "1e16"];
+const FLOATS: &[&str] = &[
+    "0",
+    "-0",
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "0.3",
+    "0.30000000000000004",
+    "5e-324",
+    "1.7976931348623157e308",
+    "1e15",
+    "1e16",
+];
 const XMLS: &[&str] = &[
     "",
     "<a/>",
@@ -92,7 +117,10 @@ pub(super) const LEAVES: &[Leaf] = &[
         })
     },
     random("numeric", NUMBERS, decimal),
-    leaf("numeric", &["Infinity", "-Infinity", "1e500", "-1e-500", "0e-300", "12345678901234567890.12345678901234567890"]),
+    leaf(
+        "numeric",
+        &["Infinity", "-Infinity", "1e500", "-1e-500", "0e-300", "12345678901234567890.12345678901234567890"],
+    ),
     leaf("numeric(12,3)", &["0", "1.5", "1.500", "-123456789.999", "NaN"]),
     leaf("money", &["0", "-1.50", "92233720368547758.07"]),
     random("text", TEXTS, text),
@@ -107,14 +135,30 @@ pub(super) const LEAVES: &[Leaf] = &[
     }),
     leaf("bit(5)", &["00000", "10101", "11111"]),
     leaf("bit varying", &["", "0", "00", "1", "101010101010101010101"]),
-    leaf("date", &["2024-02-29", "0001-01-01 BC", "4713-01-01 BC", "5874897-12-31", "infinity", "-infinity", "2000-01-01"]),
+    leaf(
+        "date",
+        &["2024-02-29", "0001-01-01 BC", "4713-01-01 BC", "5874897-12-31", "infinity", "-infinity", "2000-01-01"],
+    ),
     random("time", &["00:00", "24:00:00", "23:59:59.999999", "12:00"], clock),
     leaf("time(3)", &["00:00", "00:00:00.001", "12:34:56.789"]),
     leaf("timetz", &["00:00+00", "24:00:00-15:59:59", "12:00+02", "10:00+00", "23:59:59.999999+15:59"]),
-    random("timestamp", &["2024-01-01", "2024-01-01 00:00:00.000001", "infinity", "-infinity", "4713-01-01 BC"], moment),
-    random("timestamptz", &["2024-01-01 00:00+00", "2024-03-31 02:30 Europe/Berlin", "infinity", "294276-12-31 23:59+00"], moment),
-    leaf("interval", &["0", "1 month", "30 days", "-1 day +24:00:00", "1 mon -30 days", "178000000 years", "1 us", "24:00", "1 day"]),
-    random("uuid", &["00000000-0000-0000-0000-000000000000"], |dice| format!("{:016x}{:016x}", dice.bits(), dice.bits())),
+    random(
+        "timestamp",
+        &["2024-01-01", "2024-01-01 00:00:00.000001", "infinity", "-infinity", "4713-01-01 BC"],
+        moment,
+    ),
+    random(
+        "timestamptz",
+        &["2024-01-01 00:00+00", "2024-03-31 02:30 Europe/Berlin", "infinity", "294276-12-31 23:59+00"],
+        moment,
+    ),
+    leaf(
+        "interval",
+        &["0", "1 month", "30 days", "-1 day +24:00:00", "1 mon -30 days", "178000000 years", "1 us", "24:00", "1 day"],
+    ),
+    random("uuid", &["00000000-0000-0000-0000-000000000000"], |dice| {
+        format!("{:016x}{:016x}", dice.bits(), dice.bits())
+    }),
     leaf("inet", &["1.2.3.4", "1.2.3.4/24", "1.2.3.0/24", "::1", "::ffff:1.2.3.4", "fe80::/10"]),
     leaf("cidr", &["1.2.3.4", "1.2.3.0/24", "::1", "fe80::/10"]),
     leaf("macaddr", &["00:00:00:00:00:00", "08:00:2b:01:02:03"]),
@@ -128,7 +172,10 @@ pub(super) const LEAVES: &[Leaf] = &[
     },
     leaf("tsvector", &["", "a", "'a b':1A,2 c:3", "b:2 a:1", "ä:16383D"]),
     unkeyed("tsquery", &["", "a", "a & (b & c)", "(a & b) & c", "!a | b <-> c:*A", "'a b'"]),
-    Leaf { expressions: &["point('NaN'::float8, 'Infinity'::float8 - 'Infinity'::float8)"], ..unordered("point", &["(0,0)", "(-0,0)", "(1.5,NaN)", "(Infinity,-1e300)"]) },
+    Leaf {
+        expressions: &["point('NaN'::float8, 'Infinity'::float8 - 'Infinity'::float8)"],
+        ..unordered("point", &["(0,0)", "(-0,0)", "(1.5,NaN)", "(Infinity,-1e300)"])
+    },
     unordered("line", &["{1,-1,0}", "{0,1,-0}", "(0,0),(1,2)"]),
     unordered("lseg", &["[(0,0),(1,1)]", "[(1,1),(0,0)]"]),
     Leaf { delimiter: ';', ..unordered("box", &["(0,0),(1,1)", "(1,1),(0,0)", "(1,0),(0,1)", "(NaN,1),(0,2)"]) },
@@ -201,8 +248,41 @@ pub(super) const EXTENSIONS: &str = "
 
 /// Texts that someone's separator, quoting or escaping once broke on.
 const PIECES: &[&str] = &[
-    "a", "A", "b", " ", "ä", "Ä", "ß", "İ", "ﬀ", "e\u{301}", "\u{1f600}", "|", ",", ";", "\"", "'", "\\", "\\N", "NULL", "\t",
-    "\n", "\r", "{", "}", "(", ")", "%s", "$1", "\u{1}", "\u{7f}", "\u{feff}", "0", "1", "--", "/*",
+    "a",
+    "A",
+    "b",
+    " ",
+    "ä",
+    "Ä",
+    "ß",
+    "İ",
+    "ﬀ",
+    "e\u{301}",
+    "\u{1f600}",
+    "|",
+    ",",
+    ";",
+    "\"",
+    "'",
+    "\\",
+    "\\N",
+    "NULL",
+    "\t",
+    "\n",
+    "\r",
+    "{",
+    "}",
+    "(",
+    ")",
+    "%s",
+    "$1",
+    "\u{1}",
+    "\u{7f}",
+    "\u{feff}",
+    "0",
+    "1",
+    "--",
+    "/*",
 ];
 
 fn text(dice: &mut Dice) -> String {
@@ -210,7 +290,8 @@ fn text(dice: &mut Dice) -> String {
 }
 
 fn decimal(dice: &mut Dice) -> String {
-    let digits = |dice: &mut Dice| (0..dice.below(12)).map(|_| char::from(b'0' + dice.below(10) as u8)).collect::<String>();
+    let digits =
+        |dice: &mut Dice| (0..dice.below(12)).map(|_| char::from(b'0' + dice.below(10) as u8)).collect::<String>();
     let sign = if dice.one_in(2) { "-" } else { "" };
     format!("{sign}{}0.{}0", digits(dice), digits(dice))
 }

@@ -45,7 +45,8 @@ pub(super) async fn expected(database: &Replicated, table: &Table) -> Vec<String
     if table.key.is_empty() {
         return keyless(table, &prefix, &sides);
     }
-    let [ours, theirs]: [Vec<Ranked>; 2] = ranked(&publisher, table, &names, &sides).await.try_into().ok().expect("two sides");
+    let [ours, theirs]: [Vec<Ranked>; 2] =
+        ranked(&publisher, table, &names, &sides).await.try_into().ok().expect("two sides");
     let key_of = |row: &Ranked| -> Vec<Option<String>> { table.key.iter().map(|&at| row.ranks[at].clone()).collect() };
     let mut groups: BTreeMap<Row, [Vec<Ranked>; 2]> = BTreeMap::new();
     for (side, all) in [ours, theirs].into_iter().enumerate() {
@@ -63,9 +64,10 @@ pub(super) async fn expected(database: &Replicated, table: &Table) -> Vec<String
             None => true,
         });
         let line = |kind: &str, row: &Ranked| {
-            let key = table.key.iter().map(|&at| {
-                format!("{}={}", table.columns[at].name, row.texts[at].as_deref().unwrap_or("null"))
-            });
+            let key = table
+                .key
+                .iter()
+                .map(|&at| format!("{}={}", table.columns[at].name, row.texts[at].as_deref().unwrap_or("null")));
             format!("{prefix} {kind} {}", key.collect::<Vec<_>>().join(","))
         };
         match (ours.as_slice(), theirs.as_slice()) {
@@ -128,7 +130,8 @@ fn changed(table: &Table, one: &Ranked, other: &Ranked) -> String {
         .chain(others)
         .filter(|&at| !same_text(&table.columns[at].kind, &one.texts[at], &other.texts[at]))
         .collect();
-    let equal = |&at: &usize| table.columns[at].kind.ordered() && one.ranks[at] == other.ranks[at] && one.texts[at].is_some();
+    let equal =
+        |&at: &usize| table.columns[at].kind.ordered() && one.ranks[at] == other.ranks[at] && one.texts[at].is_some();
     let sign = if differing.iter().all(equal) { " ~" } else { "" };
     let names: Vec<_> = differing.iter().map(|&at| table.columns[at].name.as_str()).collect();
     format!(" [{}]{sign}", names.join(","))
@@ -158,8 +161,10 @@ async fn ranked(client: &Client, table: &Table, names: &[String], sides: &[Vec<R
         })
         .collect();
     let query = format!("SELECT differential_side, differential_row, {} FROM {scratch}", ranks.join(", "));
-    let mut all: Vec<Vec<Ranked>> =
-        sides.iter().map(|rows| rows.iter().map(|texts| Ranked { texts: texts.clone(), ranks: Vec::new() }).collect()).collect();
+    let mut all: Vec<Vec<Ranked>> = sides
+        .iter()
+        .map(|rows| rows.iter().map(|texts| Ranked { texts: texts.clone(), ranks: Vec::new() }).collect())
+        .collect();
     for row in rows(client, &query).await {
         let number = |at: usize| row[at].as_deref().and_then(|text| text.parse::<usize>().ok()).expect("a number");
         all[number(0)][number(1)].ranks = row[2..].to_vec();

@@ -65,7 +65,8 @@ impl Table {
         let columns: Vec<_> = order
             .iter()
             .map(|&at| {
-                let not_null = if self.identity == Identity::Index && self.key.contains(&at) { " NOT NULL" } else { "" };
+                let not_null =
+                    if self.identity == Identity::Index && self.key.contains(&at) { " NOT NULL" } else { "" };
                 format!("{} {}{not_null}", self.column(at), self.columns[at].kind.sql())
             })
             .collect();
@@ -103,7 +104,13 @@ impl Table {
     fn insert(&self, dice: &mut Dice) -> String {
         let names: Vec<_> = (0..self.columns.len()).map(|at| self.column(at)).collect();
         let values: Vec<_> = (0..self.columns.len())
-            .map(|at| if !self.key.contains(&at) && dice.one_in(6) { "NULL".to_owned() } else { self.columns[at].kind.value(dice) })
+            .map(|at| {
+                if !self.key.contains(&at) && dice.one_in(6) {
+                    "NULL".to_owned()
+                } else {
+                    self.columns[at].kind.value(dice)
+                }
+            })
             .collect();
         format!("INSERT INTO {} ({}) VALUES ({})", self.sql(), names.join(", "), values.join(", "))
     }

@@ -9,8 +9,26 @@ use super::leaves::{LEAVES, Leaf};
 const DEPTH_MAX: usize = 3;
 
 /// Names that are hard to quote.
-const ODD: &[&str] =
-    &["plain", "Mixed", "a b", "q\"uote", "select", "a.b", "ünï", "%s", "$1", "back\\slash", "v", "x", "r", "c", "_", "1st", "'", "NULL"];
+const ODD: &[&str] = &[
+    "plain",
+    "Mixed",
+    "a b",
+    "q\"uote",
+    "select",
+    "a.b",
+    "ünï",
+    "%s",
+    "$1",
+    "back\\slash",
+    "v",
+    "x",
+    "r",
+    "c",
+    "_",
+    "1st",
+    "'",
+    "NULL",
+];
 
 /// A type of a column.
 #[derive(Clone)]
@@ -157,7 +175,9 @@ impl Type {
     /// A value as SQL; no NULL.
     pub(super) fn value(&self, dice: &mut Dice) -> String {
         match self {
-            Self::Leaf(leaf) if !leaf.expressions.is_empty() && dice.one_in(6) => (*dice.pick(leaf.expressions)).to_owned(),
+            Self::Leaf(leaf) if !leaf.expressions.is_empty() && dice.one_in(6) => {
+                (*dice.pick(leaf.expressions)).to_owned()
+            }
             _ => literal(&self.text(dice)),
         }
     }
