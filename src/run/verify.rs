@@ -125,9 +125,10 @@ fn context(
     sequences: &[SequencePair],
     config: &Config,
 ) -> Arc<TableContext> {
-    let fed = sequences.iter().filter(|_| config.checks.sequence).filter_map(|sequence| {
-        let owner = sequence.owner.as_ref().filter(|owner| owner.table == pair.name)?;
-        let column = pair.columns.iter().find(|column| column.name == owner.column)?;
+    let fed = sequences.iter().filter(|_| config.checks.sequence);
+    let fed = fed.flat_map(|sequence| sequence.columns.iter().map(move |column| (sequence, column)));
+    let fed = fed.filter(|(_, fed)| fed.table == pair.name).filter_map(|(sequence, fed)| {
+        let column = pair.columns.iter().find(|column| column.name == fed.column)?;
         let descending = sequence.definitions.publisher.as_ref().is_some_and(|facts| facts.increment < 0);
         matches!(column.types.publisher.builtin(), Some("int2" | "int4" | "int8"))
             .then(|| SequenceColumn { name: column.name.clone(), descending })
@@ -357,6 +358,8 @@ impl Run {
             chunks.append(&mut finished.chunks);
             for (column, end) in finished.sequence_ends {
                 let table = QualifiedName::new(&finished.outcome.schema, &finished.outcome.name);
+                let end =
+                    end.map(|end| end.map_or(sequences::End::NotRead, |end| sequences::End::from_text(end.as_deref())));
                 ends.insert((table, column), end);
             }
             tables.push(finished.outcome);
