@@ -60,6 +60,13 @@ findings! {
     NotATable = "not_a_table": "What has the name of a selected table on the subscriber is not a table.",
 }
 
+/// Whether a finding is about sequences, or about what joins the two sides.
+pub(crate) fn concerns_sequences(finding: &Finding) -> bool {
+    let codes =
+        [Code::SequenceMissing, Code::ExtraSequence, Code::SequenceDefinition, Code::SubscriptionOfAnotherPublisher];
+    codes.iter().any(|code| code.text() == finding.code)
+}
+
 impl Code {
     /// A finding with this code.
     pub(super) fn finding(

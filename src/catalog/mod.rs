@@ -26,6 +26,7 @@ mod uncompared;
 mod versions;
 
 pub use findings::FINDINGS;
+pub(crate) use findings::concerns_sequences;
 pub use model::*;
 pub use read::{Request, read};
 pub use server::read_server;

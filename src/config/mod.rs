@@ -7,6 +7,7 @@ mod keywords;
 mod merged;
 pub mod pattern;
 mod raw;
+mod sequences;
 mod settings;
 mod syntax;
 
@@ -14,4 +15,5 @@ pub use conninfo::ConnectOptions;
 pub use environment::Environment;
 pub use pattern::TablePattern;
 pub use raw::{MAX_LAG_TIMEOUT, MAX_SNAPSHOT_AGE, PUBLISHER_VARIABLE, RawSettings, SUBSCRIBER_VARIABLE};
+pub use sequences::{RawSequences, SequencesConfig};
 pub use settings::*;

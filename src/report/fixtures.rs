@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::catalog::{Finding, Severity};
 use crate::lsn::Lsn;
 use crate::run::*;
+use crate::side::Sides;
 use crate::verdict::{Reason, Verdict};
 
 pub(crate) fn object(value: serde_json::Value) -> KeyText {
@@ -353,4 +354,76 @@ pub(crate) fn ledger() -> Vec<ChunkRecord> {
         record(1, keys(Some("5"), None), Verdict::Different),
         record(2, ChunkRange::Bucket { bucket: 17, of: 64 }, Verdict::Match),
     ]
+}
+
+fn sequence(name: &str, verdict: Verdict, next: (&str, Option<&str>), gap: Option<&str>) -> SequenceCheck {
+    let last = Some("4000000".to_owned());
+    SequenceCheck {
+        outcome: SequenceOutcome {
+            schema: "public".into(),
+            name: name.into(),
+            verdict,
+            reason: None,
+            message: None,
+            publisher_next: Some(next.0.into()),
+            subscriber_next: next.1.map(Into::into),
+        },
+        gap: gap.map(Into::into),
+        increment: Sides::new(Some("1".into()), Some("1".into())),
+        cache: Sides::new(Some("1".into()), Some("20".into())),
+        cycle: false,
+        columns: vec![SequenceColumnCheck {
+            schema: "public".into(),
+            table: "orders".into(),
+            column: "id".into(),
+            last: Sides::new(last.clone(), last),
+            note: None,
+        }],
+        set_to: None,
+        left_alone: Some("it is there already".into()),
+    }
+}
+
+/// One sequence that matches, one that is behind, one that counts down and one that cycles.
+pub(crate) fn sequences() -> SequencesOutcome {
+    let set = |value: &str| SetTo { value: value.into(), is_called: false, next: value.into() };
+    let mut behind = sequence("orders_id_seq", Verdict::Different, ("4000001", Some("1")), Some("4000000"));
+    behind.outcome.message = Some(
+        "sequence public.orders_id_seq is 4000000 behind on the subscriber: it would hand out values again that the \
+         publisher has used"
+            .into(),
+    );
+    (behind.set_to, behind.left_alone) = (Some(set("4001001")), None);
+    let mut down = sequence("Count \"down\"", Verdict::Different, ("-8", Some("-1")), Some("7"));
+    down.outcome.message = Some("sequence public.\"Count \"\"down\"\"\" is 7 behind on the subscriber".into());
+    (down.increment, down.columns) = (Sides::new(Some("-1".into()), Some("-1".into())), vec![]);
+    (down.set_to, down.left_alone) = (Some(set("-1008")), None);
+    let mut cycling = sequence("slots", Verdict::Unproven, ("5", Some("4")), Some("1"));
+    cycling.outcome.reason = Some(Reason::Unsupported);
+    cycling.outcome.message = Some("sequence public.slots cycles: neither value is behind the other".into());
+    (cycling.cycle, cycling.columns) = (true, vec![]);
+    cycling.left_alone = Some("it cycles: neither value is behind the other, set it by hand".into());
+    let matching = sequence("users_id_seq", Verdict::Match, ("4000001", Some("4000001")), Some("0"));
+    SequencesOutcome {
+        schema_version: SCHEMA_VERSION,
+        tool: tool(),
+        verdict: Verdict::Different,
+        exit_code: 1,
+        started_at: "2026-11-23T10:00:00Z".into(),
+        finished_at: "2026-11-23T10:00:01Z".into(),
+        publisher: server("db1.example.org", "14.23"),
+        subscriber: server("db2.example.org", "16.4"),
+        margin: 1000,
+        backward: false,
+        sequences: vec![down, behind, cycling, matching],
+        excluded: vec!["public.audit".into()],
+        findings: vec![Finding {
+            code: "sequence_definition".into(),
+            severity: Severity::Warning,
+            object: "public.slots".into(),
+            message: "sequence public.slots is defined differently: cache is 1 on the publisher, 20 on the subscriber"
+                .into(),
+            hint: "use ALTER SEQUENCE on the subscriber to make them the same".into(),
+        }],
+    }
 }

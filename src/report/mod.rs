@@ -3,6 +3,8 @@
 pub mod csv_report;
 pub mod json;
 pub mod plan;
+pub mod sequences;
+pub mod setval;
 pub mod text;
 
 mod closing;

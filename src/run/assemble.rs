@@ -56,7 +56,7 @@ pub(crate) fn server(catalog: &Catalog, endpoints: &Sides<Endpoint>, side: Side)
 }
 
 /// The exit code that a verdict stands for.
-fn exit_code(verdict: Verdict) -> u8 {
+pub(crate) fn exit_code(verdict: Verdict) -> u8 {
     match verdict {
         Verdict::Match => EXIT_MATCH,
         Verdict::Different => EXIT_DIFFERENT,

@@ -8,7 +8,11 @@ mod outcome;
 mod plan;
 mod plan_outcome;
 mod queue;
+mod sequence_check;
+mod sequence_ends;
+mod sequence_script;
 mod sequences;
+mod sequences_outcome;
 mod servers;
 mod verify;
 
@@ -20,4 +24,6 @@ pub use event::{Event, Events};
 pub use outcome::*;
 pub use plan::plan;
 pub use plan_outcome::{PlanOutcome, PlannedTable};
+pub use sequence_check::sequences;
+pub use sequences_outcome::{SequenceCheck, SequenceColumnCheck, SequencesOutcome, SetTo};
 pub use verify::{Verified, verify};

@@ -86,7 +86,7 @@ pub async fn verify(config: Config, events: Events, stop: CancellationToken) -> 
     Ok(run.finish(started, interrupted))
 }
 
-async fn interruptible<T>(stop: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
+pub(crate) async fn interruptible<T>(stop: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::select! {
         result = work => result,
         () = stop.cancelled() => Err(Error::new(ErrorKind::Interrupted, "interrupted before anything was compared")),
