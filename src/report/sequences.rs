@@ -93,7 +93,7 @@ fn closing(outcome: &SequencesOutcome, script: Option<&str>) -> String {
                 0 => String::new(),
                 unproven => format!("; besides, {unproven} unproven"),
             };
-            format!("DIFFERENT: {} of {all} not safe on the subscriber{unproven}", of(Verdict::Different))
+            format!("DIFFERENT: {} of {all} are not safe on the subscriber{unproven}", of(Verdict::Different))
         }
         Verdict::Unproven => format!("UNPROVEN: {} of {all} could not be judged", of(Verdict::Unproven)),
     };
@@ -143,7 +143,7 @@ mod tests {
 
         excluded  public.audit
 
-        DIFFERENT: 2 of 4 sequences not safe on the subscriber; besides, 1 unproven; /tmp/setval.sql sets 2 sequences; 1 object excluded.
+        DIFFERENT: 2 of 4 sequences are not safe on the subscriber; besides, 1 unproven; /tmp/setval.sql sets 2 sequences; 1 object excluded.
         "#);
     }
 

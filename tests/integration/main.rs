@@ -16,6 +16,7 @@ mod oracle;
 mod readme;
 mod review;
 mod scope;
+mod sequences;
 mod sessions;
 mod shop;
 mod slow;
