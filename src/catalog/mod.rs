@@ -7,6 +7,7 @@
 mod collations;
 mod columns;
 mod detail;
+mod feeds;
 mod fields;
 mod findings;
 mod keys;
@@ -25,6 +26,7 @@ mod types;
 mod uncompared;
 mod versions;
 
+pub use feeds::{Feed, read_feeds};
 pub use findings::FINDINGS;
 pub(crate) use findings::concerns_sequences;
 pub use model::*;

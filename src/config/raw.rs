@@ -233,7 +233,7 @@ fn gate(name: Option<&str>) -> Result<GateMode> {
     }
 }
 
-fn duration(flag: &str, text: Option<String>, default: Duration, max: Duration) -> Result<Duration> {
+pub(super) fn duration(flag: &str, text: Option<String>, default: Duration, max: Duration) -> Result<Duration> {
     let Some(text) = text else { return Ok(default) };
     let parsed = jiff::fmt::friendly::SpanParser::new().parse_duration(text.trim());
     let duration = parsed.ok().and_then(|duration| Duration::try_from(duration).ok()).ok_or_else(|| {

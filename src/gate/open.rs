@@ -160,7 +160,13 @@ pub async fn open(
                 }
             }
             keepers.slot = None;
-            let causes = stall::likely_causes(control.publisher, control.subscriber, request.subscriptions).await;
+            let causes = stall::likely_causes(
+                control.publisher,
+                control.subscriber,
+                request.subscriptions,
+                request.wal_segment_bytes,
+            )
+            .await;
             if !causes.is_empty() {
                 message.push_str("; likely because ");
                 message.push_str(&causes.join("; "));

@@ -2,6 +2,7 @@
 
 pub mod csv_report;
 pub mod json;
+pub mod lag;
 pub mod plan;
 pub mod sequences;
 pub mod setval;

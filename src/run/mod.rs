@@ -3,6 +3,10 @@
 mod assemble;
 mod epoch;
 mod event;
+mod lag;
+mod lag_outcome;
+mod lag_record;
+mod lag_track;
 mod monitor;
 mod outcome;
 mod plan;
@@ -19,8 +23,12 @@ mod verify;
 pub use crate::compare::{
     Cause, Checks, ChunkRecord, ColumnCheck, DifferenceKind, FigureCheck, RowCounts, RowsCheck, Sample, TableOutcome,
 };
+pub use crate::gate::diagnosis::{CAUSES, Cause as LagCause};
 pub use crate::plan::{ChunkRange, KeyText};
 pub use event::{Event, Events};
+pub use lag::{LagEvents, lag};
+pub use lag_outcome::{LagLevel, LagOutcome, Outlook, SubscriptionLag, UntilZero, ZeroLag};
+pub use lag_record::{LagHistory, LagRecord, RecordKey};
 pub use outcome::*;
 pub use plan::plan;
 pub use plan_outcome::{PlanOutcome, PlannedTable};

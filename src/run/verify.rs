@@ -60,9 +60,8 @@ pub async fn verify(config: Config, events: Events, stop: CancellationToken) -> 
     };
     let settings = Settings { samples: config.samples, show_values: config.show_values, limits: limits(&config) };
     events(Event::Connected { publisher: name(Side::Publisher), subscriber: name(Side::Subscriber) });
-    if config.gate == GateMode::Quiesced && servers.facts.publisher.in_recovery {
-        return Err(Error::new(ErrorKind::Usage, "the publisher is a standby, whose writes happen elsewhere")
-            .with_hint("name the primary that the subscription is fed by as --publisher"));
+    if config.gate == GateMode::Quiesced {
+        refuse_standby(&servers)?;
     }
     let catalog = interruptible(&stop, read_catalog(&servers, &config)).await?;
     events(Event::Catalogued { tables: catalog.tables.len(), findings: catalog.findings.clone() });
@@ -91,6 +90,15 @@ pub(crate) async fn interruptible<T>(stop: &CancellationToken, work: impl Future
         result = work => result,
         () = stop.cancelled() => Err(Error::new(ErrorKind::Interrupted, "interrupted before anything was compared")),
     }
+}
+
+/// A standby's position is not the one that its subscribers have to reach.
+pub(crate) fn refuse_standby(servers: &Servers) -> Result<()> {
+    if servers.facts.publisher.in_recovery {
+        return Err(Error::new(ErrorKind::Usage, "the publisher is a standby, whose writes happen elsewhere")
+            .with_hint("name the primary that the subscription is fed by as --publisher"));
+    }
+    Ok(())
 }
 
 pub(crate) fn limits(config: &Config) -> Limits {
