@@ -9,6 +9,7 @@ use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, 
 use super::exit;
 use super::progress::ProgressMode;
 use super::secrets::holds_password;
+use super::sequences::Sequences;
 use crate::config::RawSettings;
 
 /// Proves that a PostgreSQL logical-replication subscriber holds the same data as its publisher
@@ -27,6 +28,9 @@ pub(crate) enum Command {
     /// Show what verify would read: tables, chunks, choice of scan, exact SQL; reads no rows
     #[command(after_help = exit::HELP)]
     Plan(Box<Plan>),
+    /// Compare the sequences, and write the script that sets them at cutover
+    #[command(after_help = exit::HELP)]
+    Sequences(Box<Sequences>),
 }
 
 #[derive(Args)]
@@ -71,7 +75,7 @@ pub(crate) struct Plan {
 
 /// The flags of every command.
 #[derive(Args)]
-pub(crate) struct Shared {
+pub(crate) struct Common {
     /// The publisher, as psql takes it: a URI, keywords and values, or a database name
     #[arg(long, value_name = "CONNINFO", env = "TRIPLECHECK_PUBLISHER", hide_env_values = true)]
     #[arg(help_heading = "Servers")]
@@ -87,6 +91,22 @@ pub(crate) struct Shared {
     #[arg(long, value_name = "COMMAND", help_heading = "Servers")]
     password_command: Option<String>,
 
+    /// TOML file with the same settings; flags and environment go before it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// What stdout gets
+    #[arg(long, value_enum, default_value = "text", help_heading = "Output")]
+    pub(crate) format: Format,
+
+    /// More log lines on stderr: -v progress of the engine, -vv details, -vvv everything; TRIPLECHECK_LOG takes a filter
+    #[arg(short, long, action = ArgAction::Count, help_heading = "Output")]
+    pub(crate) verbose: u8,
+}
+
+/// The flags that select tables, and what belongs to them.
+#[derive(Args)]
+pub(crate) struct Selection {
     /// Only tables of this subscription; repeatable [default: all that the publisher feeds]
     #[arg(long, value_name = "NAME", help_heading = "Selection")]
     subscription: Vec<String>,
@@ -103,6 +123,16 @@ pub(crate) struct Shared {
     /// [default: database]
     #[arg(long, value_name = "SCOPE", help_heading = "Selection")]
     scope: Option<String>,
+}
+
+/// The flags of the commands that compare tables.
+#[derive(Args)]
+pub(crate) struct Shared {
+    #[command(flatten)]
+    pub(crate) common: Common,
+
+    #[command(flatten)]
+    selection: Selection,
 
     /// Which witnesses: count, max, sum, sequence, rows; without rows nothing is proven [default: all]
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Comparison")]
@@ -124,18 +154,6 @@ pub(crate) struct Shared {
     /// How long snapshots are held; they hold back vacuum [default: 15m]
     #[arg(long, value_name = "DURATION", help_heading = "Comparison")]
     snapshot_age_max: Option<String>,
-
-    /// TOML file with the same settings; flags and environment go before it
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-
-    /// What stdout gets
-    #[arg(long, value_enum, default_value = "text", help_heading = "Output")]
-    pub(crate) format: Format,
-
-    /// More log lines on stderr: -v progress of the engine, -vv details, -vvv everything; TRIPLECHECK_LOG takes a filter
-    #[arg(short, long, action = ArgAction::Count, help_heading = "Output")]
-    pub(crate) verbose: u8,
 }
 
 /// What stdout gets.
@@ -154,23 +172,39 @@ where
     (!list.is_empty()).then(|| list.to_vec())
 }
 
-impl Shared {
-    fn settings(&self) -> RawSettings {
+impl Common {
+    pub(crate) fn settings(&self) -> RawSettings {
         RawSettings {
             // An empty variable is one that is not set.
             publisher: self.publisher.clone().filter(|conninfo| !conninfo.is_empty()),
             subscriber: self.subscriber.clone().filter(|conninfo| !conninfo.is_empty()),
             password_command: self.password_command.clone(),
+            ..RawSettings::default()
+        }
+    }
+}
+
+impl Selection {
+    pub(crate) fn settings(&self, common: &Common) -> RawSettings {
+        RawSettings {
             subscription: given(&self.subscription),
             table: given(&self.table),
             exclude_table: given(&self.exclude_table),
             scope: self.scope.clone(),
+            ..common.settings()
+        }
+    }
+}
+
+impl Shared {
+    fn settings(&self) -> RawSettings {
+        RawSettings {
             checks: given(&self.checks),
             jobs: self.jobs,
             chunk_rows: self.chunk_rows,
             gate: self.gate.clone(),
             snapshot_age_max: self.snapshot_age_max.clone(),
-            ..RawSettings::default()
+            ..self.selection.settings(&self.common)
         }
     }
 }
@@ -188,10 +222,11 @@ impl Verify {
 
 impl Command {
     /// The flags of every command.
-    pub(crate) fn shared(&self) -> &Shared {
+    pub(crate) fn common(&self) -> &Common {
         match self {
-            Self::Verify(verify) => &verify.shared,
-            Self::Plan(plan) => &plan.shared,
+            Self::Verify(verify) => &verify.shared.common,
+            Self::Plan(plan) => &plan.shared.common,
+            Self::Sequences(sequences) => &sequences.common,
         }
     }
 
@@ -200,6 +235,7 @@ impl Command {
         match self {
             Self::Verify(verify) => verify.settings(),
             Self::Plan(plan) => plan.shared.settings(),
+            Self::Sequences(sequences) => sequences.settings(),
         }
     }
 }
@@ -271,7 +307,7 @@ mod tests {
         assert_eq!(settings.snapshot_age_max.as_deref(), Some("1m"));
         assert_eq!(settings.show_values, Some(true));
         assert_eq!(parsed.exposed, ["subscriber"]);
-        assert_eq!(parsed.command.shared().verbose, 2);
+        assert_eq!(parsed.command.common().verbose, 2);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::run::Outcome;
 use crate::verdict::Verdict;
 
-/// Complete, and everything matches; for `plan`: the plan was made.
+/// Complete, and everything matches; for `plan`: the plan was made; for `lag`: within the thresholds.
 pub const MATCH: u8 = 0;
 /// At least one proven difference, also when other things are unproven.
 pub const DIFFERENT: u8 = 1;
@@ -19,10 +19,11 @@ pub const TERMINATED: u8 = 143;
 /// The codes as `--help` explains them.
 pub(crate) const HELP: &str = "\
 Exit codes:
-    0  complete, and everything matches (plan: the plan was made)
-    1  at least one proven difference, also when other things are unproven
+    0  complete, and everything matches (plan: the plan was made; lag: within the thresholds)
+    1  at least one proven difference (lag: beyond a threshold), also when other things are unproven
     2  usage or configuration error, cannot connect, nothing selected: no verdict was begun
-    3  no difference seen, but something is unproven, or a report could not be written
+    3  no difference seen, but something is unproven (lag: unknown, or --until-zero not reached), or a report could not be
+       written
   130  interrupted by Ctrl-C, 143 by SIGTERM: a partial report was still written
 Treat any other code as a failure.";
 

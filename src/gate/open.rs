@@ -192,7 +192,8 @@ async fn not_reached(
         message.push_str("; ");
         message.push_str(&besides);
     }
-    let causes = stall::likely_causes(control.publisher, control.subscriber, wait.request.subscriptions).await;
+    let Request { subscriptions, wal_segment_bytes, .. } = *wait.request;
+    let causes = stall::likely_causes(control.publisher, control.subscriber, subscriptions, wal_segment_bytes).await;
     if !causes.is_empty() {
         message.push_str("; likely because ");
         message.push_str(&causes.join("; "));

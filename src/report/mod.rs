@@ -2,8 +2,11 @@
 
 pub mod csv_report;
 pub mod json;
+pub mod lag;
 pub mod plan;
 pub mod preflight;
+pub mod sequences;
+pub mod setval;
 pub mod text;
 
 mod closing;

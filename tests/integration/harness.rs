@@ -55,6 +55,11 @@ impl Verify {
         Self { command: "plan", ..self }
     }
 
+    /// `triplecheck sequences` instead.
+    pub(crate) fn sequences(self) -> Self {
+        Self { command: "sequences", ..self }
+    }
+
     pub(crate) fn arg(mut self, arg: &str) -> Self {
         self.args.push(arg.to_owned());
         self

@@ -22,6 +22,7 @@ mod readme;
 mod review;
 mod roles;
 mod scope;
+mod sequences;
 mod sessions;
 mod shop;
 mod slow;
