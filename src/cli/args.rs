@@ -146,8 +146,8 @@ pub(crate) struct Shared {
     #[arg(long, value_name = "N", help_heading = "Comparison")]
     chunk_rows: Option<u64>,
 
-    /// When the comparison may begin: quiesced (writes are stopped and applied) or none (nothing replicates between the
-    /// two any more) [default: quiesced]
+    /// When the comparison may begin: live (writes continue), quiesced (writes are stopped and applied) or none (nothing
+    /// replicates between the two any more) [default: live]
     #[arg(long, value_name = "MODE", help_heading = "Comparison")]
     gate: Option<String>,
 
