@@ -27,6 +27,9 @@ pub(crate) enum Command {
     /// Show what verify would read: tables, chunks, choice of scan, exact SQL; reads no rows
     #[command(after_help = exit::HELP)]
     Plan(Box<Plan>),
+    /// Say whether the two can be replicated and verified, what stands in the way, and what to do about it
+    #[command(after_help = exit::PREFLIGHT_HELP)]
+    Preflight(Box<Preflight>),
 }
 
 #[derive(Args)]
@@ -69,9 +72,30 @@ pub(crate) struct Plan {
     pub(crate) shared: Shared,
 }
 
+#[derive(Args)]
+pub(crate) struct Preflight {
+    #[command(flatten)]
+    pub(crate) base: Base,
+
+    #[command(flatten)]
+    selection: Selection,
+
+    /// How long the publisher's WAL is measured: 2s, 1m, ... [default: 2s]
+    #[arg(long, value_name = "DURATION", help_heading = "Checks")]
+    wal_interval: Option<String>,
+
+    /// From when on an open or prepared transaction is reported [default: 5m]
+    #[arg(long, value_name = "DURATION", help_heading = "Checks")]
+    long_transaction: Option<String>,
+
+    /// Before ENABLE on a restored clone: check that its data end at LSN, and that slot, subscription and origin fit
+    #[arg(long, value_name = "LSN", help_heading = "Checks")]
+    pub(crate) restore_lsn: Option<String>,
+}
+
 /// The flags of every command.
 #[derive(Args)]
-pub(crate) struct Shared {
+pub(crate) struct Base {
     /// The publisher, as psql takes it: a URI, keywords and values, or a database name
     #[arg(long, value_name = "CONNINFO", env = "TRIPLECHECK_PUBLISHER", hide_env_values = true)]
     #[arg(help_heading = "Servers")]
@@ -82,6 +106,22 @@ pub(crate) struct Shared {
     #[arg(help_heading = "Servers")]
     subscriber: Option<String>,
 
+    /// TOML file with the same settings; flags and environment go before it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// What stdout gets
+    #[arg(long, value_enum, default_value = "text", help_heading = "Output")]
+    pub(crate) format: Format,
+
+    /// More log lines on stderr: -v progress of the engine, -vv details, -vvv everything; TRIPLECHECK_LOG takes a filter
+    #[arg(short, long, action = ArgAction::Count, help_heading = "Output")]
+    pub(crate) verbose: u8,
+}
+
+/// What is looked at.
+#[derive(Args)]
+pub(crate) struct Selection {
     /// Only tables of this subscription; repeatable [default: all that the publisher feeds]
     #[arg(long, value_name = "NAME", help_heading = "Selection")]
     subscription: Vec<String>,
@@ -98,6 +138,16 @@ pub(crate) struct Shared {
     /// [default: database]
     #[arg(long, value_name = "SCOPE", help_heading = "Selection")]
     scope: Option<String>,
+}
+
+/// The flags of the commands that compare, or say how they would.
+#[derive(Args)]
+pub(crate) struct Shared {
+    #[command(flatten)]
+    pub(crate) base: Base,
+
+    #[command(flatten)]
+    selection: Selection,
 
     /// Which witnesses: count, max, sum, sequence, rows; without rows nothing is proven [default: all]
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Comparison")]
@@ -119,18 +169,6 @@ pub(crate) struct Shared {
     /// How long snapshots are held; they hold back vacuum [default: 15m]
     #[arg(long, value_name = "DURATION", help_heading = "Comparison")]
     snapshot_age_max: Option<String>,
-
-    /// TOML file with the same settings; flags and environment go before it
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-
-    /// What stdout gets
-    #[arg(long, value_enum, default_value = "text", help_heading = "Output")]
-    pub(crate) format: Format,
-
-    /// More log lines on stderr: -v progress of the engine, -vv details, -vvv everything; TRIPLECHECK_LOG takes a filter
-    #[arg(short, long, action = ArgAction::Count, help_heading = "Output")]
-    pub(crate) verbose: u8,
 }
 
 /// What stdout gets.
@@ -149,22 +187,29 @@ where
     (!list.is_empty()).then(|| list.to_vec())
 }
 
+/// What servers and selection say.
+fn settings(base: &Base, selection: &Selection) -> RawSettings {
+    RawSettings {
+        // An empty variable is one that is not set.
+        publisher: base.publisher.clone().filter(|conninfo| !conninfo.is_empty()),
+        subscriber: base.subscriber.clone().filter(|conninfo| !conninfo.is_empty()),
+        subscription: given(&selection.subscription),
+        table: given(&selection.table),
+        exclude_table: given(&selection.exclude_table),
+        scope: selection.scope.clone(),
+        ..RawSettings::default()
+    }
+}
+
 impl Shared {
     fn settings(&self) -> RawSettings {
         RawSettings {
-            // An empty variable is one that is not set.
-            publisher: self.publisher.clone().filter(|conninfo| !conninfo.is_empty()),
-            subscriber: self.subscriber.clone().filter(|conninfo| !conninfo.is_empty()),
-            subscription: given(&self.subscription),
-            table: given(&self.table),
-            exclude_table: given(&self.exclude_table),
-            scope: self.scope.clone(),
             checks: given(&self.checks),
             jobs: self.jobs,
             chunk_rows: self.chunk_rows,
             gate: self.gate.clone(),
             snapshot_age_max: self.snapshot_age_max.clone(),
-            ..RawSettings::default()
+            ..settings(&self.base, &self.selection)
         }
     }
 }
@@ -180,12 +225,23 @@ impl Verify {
     }
 }
 
+impl Preflight {
+    fn settings(&self) -> RawSettings {
+        RawSettings {
+            wal_interval: self.wal_interval.clone(),
+            long_transaction: self.long_transaction.clone(),
+            ..settings(&self.base, &self.selection)
+        }
+    }
+}
+
 impl Command {
     /// The flags of every command.
-    pub(crate) fn shared(&self) -> &Shared {
+    pub(crate) fn base(&self) -> &Base {
         match self {
-            Self::Verify(verify) => &verify.shared,
-            Self::Plan(plan) => &plan.shared,
+            Self::Verify(verify) => &verify.shared.base,
+            Self::Plan(plan) => &plan.shared.base,
+            Self::Preflight(preflight) => &preflight.base,
         }
     }
 
@@ -194,6 +250,7 @@ impl Command {
         match self {
             Self::Verify(verify) => verify.settings(),
             Self::Plan(plan) => plan.shared.settings(),
+            Self::Preflight(preflight) => preflight.settings(),
         }
     }
 }
@@ -264,7 +321,23 @@ mod tests {
         assert_eq!(settings.snapshot_age_max.as_deref(), Some("1m"));
         assert_eq!(settings.show_values, Some(true));
         assert_eq!(parsed.exposed, ["subscriber"]);
-        assert_eq!(parsed.command.shared().verbose, 2);
+        assert_eq!(parsed.command.base().verbose, 2);
+    }
+
+    #[test]
+    fn every_flag_of_preflight_reaches_the_settings() {
+        let parsed = parse(&line(
+            "preflight --publisher host=a --subscription s -t b -T c --scope published --wal-interval 1s \
+             --long-transaction 2m --restore-lsn 0/1 --format json",
+        ))
+        .unwrap();
+        let settings = parsed.command.settings();
+        assert_eq!((settings.publisher.as_deref(), settings.subscriber.as_deref()), (Some("host=a"), None));
+        assert_eq!(settings.subscription, Some(vec!["s".to_owned()]));
+        assert_eq!((settings.table, settings.exclude_table), (Some(vec!["b".to_owned()]), Some(vec!["c".to_owned()])));
+        assert_eq!(settings.wal_interval.as_deref(), Some("1s"));
+        assert_eq!(settings.long_transaction.as_deref(), Some("2m"));
+        assert!(matches!(parsed.command, Command::Preflight(own) if own.restore_lsn.as_deref() == Some("0/1")));
     }
 
     #[test]

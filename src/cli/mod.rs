@@ -16,6 +16,7 @@ use std::io::{ErrorKind as IoErrorKind, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use self::args::{Command, Format, Parsed, Verify};
@@ -23,12 +24,12 @@ use self::exit::Signal;
 use self::files::ReportFile;
 use self::progress::{Progress, ProgressMode};
 use self::signals::Signals;
-use crate::config::{Config, Environment, RawSettings};
+use crate::config::{Environment, RawSettings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::report::escape::{sentence, shown};
 use crate::report::json::ErrorDocument;
 use crate::report::{self, csv_report, json};
-use crate::run::{self, PlanOutcome, Verified};
+use crate::run::{self, Verified};
 
 /// What sessions get to say goodbye to their servers after the result was written.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -69,7 +70,7 @@ fn refuse(error: &clap::Error, arguments: &[OsString]) -> u8 {
 fn execute(parsed: &Parsed) -> u8 {
     let mode = match &parsed.command {
         Command::Verify(verify) => verify.progress,
-        Command::Plan(_) => ProgressMode::None,
+        Command::Plan(_) | Command::Preflight(_) => ProgressMode::None,
     };
     let progress = Progress::on_stderr(mode);
     let mut signal = None;
@@ -77,7 +78,7 @@ fn execute(parsed: &Parsed) -> u8 {
     progress.finish();
     result.unwrap_or_else(|error| {
         complain(&progress, &error);
-        if parsed.command.shared().format == Format::Json {
+        if parsed.command.base().format == Format::Json {
             let _ = json::render(&ErrorDocument::from(&error)).and_then(|document| to_stdout(&document));
         }
         signal.filter(|_| error.kind() == ErrorKind::Interrupted).map_or(exit::TROUBLE, Signal::code)
@@ -86,7 +87,7 @@ fn execute(parsed: &Parsed) -> u8 {
 
 /// Everything between a command line that was understood and an exit code; an error means that no verdict was begun.
 fn perform(parsed: &Parsed, progress: &Progress, signal: &mut Option<Signal>) -> Result<u8> {
-    logs::start(parsed.command.shared().verbose, progress)?;
+    logs::start(parsed.command.base().verbose, progress)?;
     for flag in &parsed.exposed {
         let text = format!(
             "warning: --{flag} holds a password, which every user of this machine can read; use a password file, or \
@@ -95,7 +96,8 @@ fn perform(parsed: &Parsed, progress: &Progress, signal: &mut Option<Signal>) ->
         );
         progress.say(text.as_bytes());
     }
-    let config = config(&parsed.command)?;
+    let settings = settings(&parsed.command)?;
+    let environment = Environment::process();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -104,14 +106,21 @@ fn perform(parsed: &Parsed, progress: &Progress, signal: &mut Option<Signal>) ->
     let signals = runtime.block_on(async { Signals::watch(stop.clone(), progress.clone()) })?;
     let result = match &parsed.command {
         Command::Verify(verify) => {
+            let config = settings.validate(&environment)?;
             let files = Files::check(verify)?;
             let verified = runtime.block_on(Box::pin(run::verify(config, progress.events(), stop)));
             progress.finish();
             verified.map(|verified| deliver(verify, &files, verified, signals.first(), progress))
         }
         Command::Plan(_) => {
+            let config = settings.validate(&environment)?;
             let planned = runtime.block_on(Box::pin(run::plan(config, stop)));
-            planned.and_then(|plan| show(&plan, parsed.command.shared().format))
+            planned.and_then(|plan| show(&plan, report::plan::render, parsed.command.base().format, exit::MATCH))
+        }
+        Command::Preflight(preflight) => {
+            let config = settings.validate_preflight(preflight.restore_lsn.as_deref(), &environment)?;
+            let looked = runtime.block_on(Box::pin(run::preflight(config, stop)));
+            looked.and_then(|found| show(&found, report::preflight::render, preflight.base.format, found.exit_code))
         }
     };
     *signal = signals.first();
@@ -119,15 +128,15 @@ fn perform(parsed: &Parsed, progress: &Progress, signal: &mut Option<Signal>) ->
     result
 }
 
-fn config(command: &Command) -> Result<Config> {
+fn settings(command: &Command) -> Result<RawSettings> {
     let mut settings = command.settings();
-    if let Some(path) = &command.shared().config {
+    if let Some(path) = &command.base().config {
         let text = std::fs::read_to_string(path).map_err(|error| {
             Error::new(ErrorKind::Io, format!("cannot read the configuration {}", path.display())).with_source(error)
         })?;
         settings = settings.or(RawSettings::from_toml(&text, path)?);
     }
-    settings.validate(&Environment::process())
+    Ok(settings)
 }
 
 /// The report files that were asked for.
@@ -181,7 +190,7 @@ fn deliver(flags: &Verify, files: &Files, verified: Verified, signal: Option<Sig
         }));
         outcome.exit_code = exit::code(&outcome, signal, written);
     }
-    let document = match flags.shared.format {
+    let document = match flags.shared.base.format {
         Format::Text => Ok(report::text::render(&outcome).into_bytes()),
         Format::Json => json::render(&outcome),
     };
@@ -189,13 +198,14 @@ fn deliver(flags: &Verify, files: &Files, verified: Verified, signal: Option<Sig
     exit::code(&outcome, signal, shown)
 }
 
-fn show(plan: &PlanOutcome, format: Format) -> Result<u8> {
+/// Writes a result to stdout; its exit code, once it is written.
+fn show<T: Serialize>(result: &T, text: impl Fn(&T) -> String, format: Format, code: u8) -> Result<u8> {
     let document = match format {
-        Format::Text => report::plan::render(plan).into_bytes(),
-        Format::Json => json::render(plan)?,
+        Format::Text => text(result).into_bytes(),
+        Format::Json => json::render(result)?,
     };
     to_stdout(&document)?;
-    Ok(exit::MATCH)
+    Ok(code)
 }
 
 /// Writes to stdout. A reader that has gone away has seen what it wanted.

@@ -6,6 +6,7 @@ use super::escape::{sentence, shown};
 use super::figures::counted;
 use super::text::{grid, server};
 use crate::run::{Check, PreflightOutcome, Status};
+use crate::side::Side;
 
 /// Objects that the text shows per check and status; the JSON format has all of them. They come largest first.
 const SHOWN_OBJECTS_MAX: usize = 10;
@@ -59,20 +60,22 @@ fn word(status: Status) -> &'static str {
 }
 
 fn row(check: &Check) -> Vec<String> {
-    let side = check.side.map_or("both", crate::side::Side::name);
-    let place = match &check.object {
+    vec![word(check.status).to_owned(), shown(&check.code), place(check), sentence(&check.evidence)]
+}
+
+fn place(check: &Check) -> String {
+    let side = check.side.map_or("both", Side::name);
+    match &check.object {
         Some(object) => format!("{side} {}", shown(object)),
         None => side.to_owned(),
-    };
-    vec![word(check.status).to_owned(), shown(&check.code), place, sentence(&check.evidence)]
+    }
 }
 
 /// What to do, the gravest first.
 fn todo(out: &mut String, checks: &[&Check]) {
     for status in [Status::Fix, Status::Unknown, Status::Warn] {
         for check in checks.iter().filter(|check| check.status == status) {
-            let object = check.object.as_deref().map(|object| format!(" {}", shown(object))).unwrap_or_default();
-            let _ = writeln!(out, "\n{:<9}{}{object}", word(status), shown(&check.code));
+            let _ = writeln!(out, "\n{:<9}{} ({})", word(status), shown(&check.code), place(check));
             for (label, text) in [("wanted", &check.threshold), ("remedy", &check.remedy)] {
                 if let Some(text) = text {
                     let _ = writeln!(out, "  {label:<7}{}", sentence(text));

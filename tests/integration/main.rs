@@ -13,6 +13,7 @@ mod lines;
 mod majors;
 mod operations;
 mod oracle;
+mod preflight;
 mod readme;
 mod review;
 mod roles;

@@ -191,7 +191,10 @@ async fn unreadable(session: &Session, relations: &Relations, selection: &Select
             gaps.push(AccessGap { name: entry.name.clone(), message, grant });
         };
         if !entry.usage {
-            gap(format!("role {role} may not use schema {schema}"), format!("GRANT USAGE ON SCHEMA {schema} TO {role}"));
+            gap(
+                format!("role {role} may not use schema {schema}"),
+                format!("GRANT USAGE ON SCHEMA {schema} TO {role}"),
+            );
         }
         if !entry.select && hidden.contains(&entry.oid) {
             let grant = format!("GRANT SELECT ON {} TO {role}", entry.name.to_sql());

@@ -38,7 +38,8 @@ pub(super) fn judge(seen: &Seen<'_>, subscriber: &SubscriberHealth, lsn: Lsn, ch
 
 fn no_single_subscription(candidates: &[&SubscriptionHealth]) -> Check {
     let (evidence, remedy) = if candidates.is_empty() {
-        let create = "CREATE SUBSCRIPTION ... WITH (enabled = false, create_slot = false, copy_data = false, slot_name = ...)";
+        let create =
+            "CREATE SUBSCRIPTION ... WITH (enabled = false, create_slot = false, copy_data = false, slot_name = ...)";
         ("the clone's database has no subscription".to_owned(), create.to_owned())
     } else {
         let names = listed(candidates.iter().map(|one| &one.name));
@@ -64,7 +65,8 @@ fn disabled(seen: &Seen<'_>, subscription: &SubscriptionHealth, slot: Option<&Sl
             .remedy(remedy)
     };
     if subscription.enabled {
-        let remedy = format!("ALTER SUBSCRIPTION {name} DISABLE; if it has applied anything, start over with a new clone");
+        let remedy =
+            format!("ALTER SUBSCRIPTION {name} DISABLE; if it has applied anything, start over with a new clone");
         return bad("it is enabled already".to_owned(), remedy);
     }
     if slot.active {
@@ -178,16 +180,22 @@ fn origin(subscriber: &SubscriberHealth, subscription: &SubscriptionHealth, lsn:
     let name = format!("pg_{}", subscription.oid);
     let advance = format!("SELECT pg_replication_origin_advance({}, '{lsn}')", sql::literal(&name));
     let bad = |evidence: String| {
-        Check::new(code, Status::Fix, Side::Subscriber, evidence).about(&name).threshold(lsn.to_string()).remedy(&*advance)
+        Check::new(code, Status::Fix, Side::Subscriber, evidence)
+            .about(&name)
+            .threshold(lsn.to_string())
+            .remedy(&*advance)
     };
     match &subscription.origin {
         Probe::Refused(why) => {
             let role = sql::identifier(&subscriber.server.role.name);
-            Check::refused(code, Side::Subscriber, why).about(&name).threshold(lsn.to_string()).remedy(format!(
-                "GRANT EXECUTE ON FUNCTION pg_replication_origin_progress(text, boolean) TO {role}"
-            ))
+            Check::refused(code, Side::Subscriber, why)
+                .about(&name)
+                .threshold(lsn.to_string())
+                .remedy(format!("GRANT EXECUTE ON FUNCTION pg_replication_origin_progress(text, boolean) TO {role}"))
         }
-        Probe::Told(None) => bad(format!("origin {name} has not been advanced: everything in the slot would be applied")),
+        Probe::Told(None) => {
+            bad(format!("origin {name} has not been advanced: everything in the slot would be applied"))
+        }
         Probe::Told(Some(at)) if *at == lsn => {
             Check::ok(code, Side::Subscriber, format!("origin {name} stands at {at}")).about(&name)
         }

@@ -38,11 +38,13 @@ fn open(seen: &Seen<'_>, side: Side, server: &ServerHealth, checks: &mut Vec<Che
     }
     for transaction in long {
         let OpenTransaction { pid, user, database, state, seconds, writes } = transaction;
-        let (status, wrote) =
-            if *writes { (Status::Fix, "has written") } else { (Status::Warn, "has not written, but holds back vacuum") };
+        let (status, wrote) = if *writes {
+            (Status::Fix, "has written")
+        } else {
+            (Status::Warn, "has not written, but holds back vacuum")
+        };
         let age = duration(Duration::from_secs(*seconds));
-        let evidence =
-            format!("open for {age} by role {user} in database {database}, {state}; it {wrote}");
+        let evidence = format!("open for {age} by role {user} in database {database}, {state}; it {wrote}");
         checks.push(
             Check::new(code, status, side, evidence)
                 .about(format!("pid {pid}"))

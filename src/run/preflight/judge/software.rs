@@ -108,9 +108,10 @@ fn collations(side: Side, server: &ServerHealth, checks: &mut Vec<Check>) {
                 let name = collation.name.to_sql();
                 let evidence = format!("built with {}, now {now}", collation.recorded);
                 checks.push(
-                    Check::new(code, Status::Fix, side, evidence).about(&collation.name).threshold(same).remedy(
-                        format!("REINDEX the indexes that use it; ALTER COLLATION {name} REFRESH VERSION"),
-                    ),
+                    Check::new(code, Status::Fix, side, evidence)
+                        .about(&collation.name)
+                        .threshold(same)
+                        .remedy(format!("REINDEX the indexes that use it; ALTER COLLATION {name} REFRESH VERSION")),
                 );
             }
         }

@@ -109,7 +109,10 @@ fn worker(health: &SubscriberHealth, subscription: &SubscriptionHealth) -> Optio
     };
     let evidence = match subscription.silent_seconds {
         Some(seconds) => {
-            format!("worker {pid}, last heard of the publisher {} ago", duration(std::time::Duration::from_secs(seconds)))
+            format!(
+                "worker {pid}, last heard of the publisher {} ago",
+                duration(std::time::Duration::from_secs(seconds))
+            )
         }
         None => format!("worker {pid}"),
     };
@@ -164,7 +167,8 @@ fn reset(subscription: &SubscriptionHealth) -> String {
 fn skipped(subscription: &SubscriptionHealth) -> Option<Check> {
     let lsn = subscription.skip_lsn?;
     let evidence = format!("it is told to skip the transaction that ends at {lsn}");
-    let check = Check::new(Code::SkippedTransaction, Status::Warn, Side::Subscriber, evidence).about(&subscription.name);
+    let check =
+        Check::new(Code::SkippedTransaction, Status::Warn, Side::Subscriber, evidence).about(&subscription.name);
     let undo = format!("ALTER SUBSCRIPTION {} SKIP (lsn = NONE)", sql::identifier(&subscription.name));
     Some(check.threshold("nothing is skipped").remedy(format!("{undo}; what was skipped is missing on the subscriber")))
 }
