@@ -104,6 +104,10 @@ fn replication(seen: &Seen<'_>, checks: &mut Vec<Check>) {
         Some(Probe::Refused(why)) => Check::refused(code, Side::Publisher, why)
             .threshold("a temporary slot")
             .remedy("see what the server says: a free slot, wal_level, or the privilege"),
+        None if may_replicate(role) => {
+            let evidence = format!("role {} may replicate; nothing to try before wal_level is logical", role.name);
+            Check::ok(code, Side::Publisher, evidence)
+        }
         None => Check::new(code, Status::Warn, Side::Publisher, format!("role {} may not replicate", role.name))
             .threshold("REPLICATION, or membership in rds_replication")
             .remedy(replicate(role)),
