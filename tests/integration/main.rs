@@ -15,6 +15,7 @@ mod operations;
 mod oracle;
 mod preflight;
 mod readme;
+mod restore_point;
 mod review;
 mod roles;
 mod scope;

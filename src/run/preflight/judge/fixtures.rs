@@ -152,7 +152,6 @@ fn publisher() -> PublisherHealth {
         own_database: true,
         temporary: false,
         active: true,
-        restart_lsn: Some(SLOT),
         confirmed_flush_lsn: Some(SLOT),
         wal_status: Some("reserved".to_owned()),
         safe_wal_bytes: None,
