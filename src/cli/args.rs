@@ -31,6 +31,9 @@ pub(crate) enum Command {
     /// Compare the sequences, and write the script that sets them at cutover
     #[command(after_help = exit::HELP)]
     Sequences(Box<Sequences>),
+    /// Say whether the two can be replicated and verified, what stands in the way, and what to do about it
+    #[command(after_help = exit::PREFLIGHT_HELP)]
+    Preflight(Box<Preflight>),
 }
 
 #[derive(Args)]
@@ -71,6 +74,27 @@ pub(crate) struct Verify {
 pub(crate) struct Plan {
     #[command(flatten)]
     pub(crate) shared: Shared,
+}
+
+#[derive(Args)]
+pub(crate) struct Preflight {
+    #[command(flatten)]
+    pub(crate) common: Common,
+
+    #[command(flatten)]
+    selection: Selection,
+
+    /// How long the publisher's WAL is measured: 2s, 1m, ... [default: 2s]
+    #[arg(long, value_name = "DURATION", help_heading = "Checks")]
+    wal_interval: Option<String>,
+
+    /// From when on an open or prepared transaction is reported [default: 5m]
+    #[arg(long, value_name = "DURATION", help_heading = "Checks")]
+    long_transaction: Option<String>,
+
+    /// Before ENABLE on a restored clone: check that its data end at LSN, and that slot, subscription and origin fit
+    #[arg(long, value_name = "LSN", help_heading = "Checks")]
+    pub(crate) restore_lsn: Option<String>,
 }
 
 /// The flags of every command.
@@ -220,6 +244,16 @@ impl Verify {
     }
 }
 
+impl Preflight {
+    fn settings(&self) -> RawSettings {
+        RawSettings {
+            wal_interval: self.wal_interval.clone(),
+            long_transaction: self.long_transaction.clone(),
+            ..self.selection.settings(&self.common)
+        }
+    }
+}
+
 impl Command {
     /// The flags of every command.
     pub(crate) fn common(&self) -> &Common {
@@ -227,6 +261,7 @@ impl Command {
             Self::Verify(verify) => &verify.shared.common,
             Self::Plan(plan) => &plan.shared.common,
             Self::Sequences(sequences) => &sequences.common,
+            Self::Preflight(preflight) => &preflight.common,
         }
     }
 
@@ -236,6 +271,7 @@ impl Command {
             Self::Verify(verify) => verify.settings(),
             Self::Plan(plan) => plan.shared.settings(),
             Self::Sequences(sequences) => sequences.settings(),
+            Self::Preflight(preflight) => preflight.settings(),
         }
     }
 }
@@ -308,6 +344,22 @@ mod tests {
         assert_eq!(settings.show_values, Some(true));
         assert_eq!(parsed.exposed, ["subscriber"]);
         assert_eq!(parsed.command.common().verbose, 2);
+    }
+
+    #[test]
+    fn every_flag_of_preflight_reaches_the_settings() {
+        let parsed = parse(&line(
+            "preflight --publisher host=a --subscription s -t b -T c --scope published --wal-interval 1s \
+             --long-transaction 2m --restore-lsn 0/1 --format json",
+        ))
+        .unwrap();
+        let settings = parsed.command.settings();
+        assert_eq!((settings.publisher.as_deref(), settings.subscriber.as_deref()), (Some("host=a"), None));
+        assert_eq!(settings.subscription, Some(vec!["s".to_owned()]));
+        assert_eq!((settings.table, settings.exclude_table), (Some(vec!["b".to_owned()]), Some(vec!["c".to_owned()])));
+        assert_eq!(settings.wal_interval.as_deref(), Some("1s"));
+        assert_eq!(settings.long_transaction.as_deref(), Some("2m"));
+        assert!(matches!(parsed.command, Command::Preflight(own) if own.restore_lsn.as_deref() == Some("0/1")));
     }
 
     #[test]

@@ -60,6 +60,17 @@ impl Verify {
         Self { command: "sequences", ..self }
     }
 
+    /// `triplecheck preflight` instead, with a short look at the WAL.
+    pub(crate) fn preflight(self) -> Self {
+        Self { command: "preflight", ..self }.args("--wal-interval 10ms")
+    }
+
+    /// `triplecheck preflight` of a publisher alone.
+    pub(crate) fn week_ahead(publisher: &str) -> Self {
+        let args = ["--publisher", publisher].map(str::to_owned).into();
+        Self { command: "preflight", format: "json", args }.args("--wal-interval 10ms")
+    }
+
     pub(crate) fn arg(mut self, arg: &str) -> Self {
         self.args.push(arg.to_owned());
         self
@@ -173,6 +184,24 @@ impl Ran {
         let mut findings: Vec<_> = findings.iter().map(of).collect();
         findings.sort();
         findings
+    }
+
+    /// Every check of `preflight` with this status as `code object`, in the report's order.
+    pub(crate) fn checks(&self, status: &str) -> Vec<String> {
+        let all = self.json["checks"].as_array().unwrap_or_else(|| panic!("{self:#?}"));
+        let of = |check: &Value| {
+            let text = |field: &str| check[field].as_str().unwrap_or("-").to_owned();
+            [text("code"), text("object")].join(" ")
+        };
+        all.iter().filter(|check| check["status"] == status).map(of).collect()
+    }
+
+    /// The check with this code about this object; `-` is the server.
+    #[track_caller]
+    pub(crate) fn check(&self, code: &str, object: &str) -> &Value {
+        let all = self.json["checks"].as_array().unwrap_or_else(|| panic!("{self:#?}"));
+        let found = all.iter().find(|check| check["code"] == code && check["object"].as_str().unwrap_or("-") == object);
+        found.unwrap_or_else(|| panic!("no check {code} of {object}: {self:#?}"))
     }
 
     /// Its exit code, after a look whether the JSON says the same.
