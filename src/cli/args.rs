@@ -7,6 +7,7 @@ use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::exit;
+use super::lag::Lag;
 use super::progress::ProgressMode;
 use super::secrets::holds_password;
 use super::sequences::Sequences;
@@ -31,6 +32,9 @@ pub(crate) enum Command {
     /// Compare the sequences, and write the script that sets them at cutover
     #[command(after_help = exit::HELP)]
     Sequences(Box<Sequences>),
+    /// Where both sides stand, how fast replication moves, and why not faster
+    #[command(after_help = exit::HELP)]
+    Lag(Box<Lag>),
 }
 
 #[derive(Args)]
@@ -160,7 +164,8 @@ pub(crate) enum Format {
     Json,
 }
 
-fn given<T>(list: &[T]) -> Option<Vec<T>>
+/// A list that was given, if any of it was.
+pub(super) fn given<T>(list: &[T]) -> Option<Vec<T>>
 where
     T: Clone,
 {
@@ -221,6 +226,7 @@ impl Command {
             Self::Verify(verify) => &verify.shared.common,
             Self::Plan(plan) => &plan.shared.common,
             Self::Sequences(sequences) => &sequences.common,
+            Self::Lag(lag) => &lag.common,
         }
     }
 
@@ -230,6 +236,7 @@ impl Command {
             Self::Verify(verify) => verify.settings(),
             Self::Plan(plan) => plan.shared.settings(),
             Self::Sequences(sequences) => sequences.settings(),
+            Self::Lag(lag) => lag.settings(),
         }
     }
 }

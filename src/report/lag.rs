@@ -169,7 +169,7 @@ fn closing(outcome: &LagOutcome) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{lag, lag_stalled};
+    use super::super::fixtures_ops::{lag, lag_stalled};
     use super::*;
 
     #[test]
@@ -336,6 +336,7 @@ mod tests {
           "findings": []
         }
         "#);
+        crate::report::fixtures_ops::assert_in_readme("lag", &document);
         assert_eq!(serde_json::from_str::<LagOutcome>(&document).unwrap(), lag_stalled());
     }
 }

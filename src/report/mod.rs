@@ -15,3 +15,5 @@ pub(crate) mod figures;
 
 #[cfg(test)]
 pub(crate) mod fixtures;
+#[cfg(test)]
+pub(crate) mod fixtures_ops;
