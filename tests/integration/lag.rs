@@ -368,3 +368,22 @@ async fn with_hardly_any_privilege_and_with_nothing_to_watch() {
     database.assert_nothing_left().await;
     database.both(&format!("DROP ROLE {role}")).await.unwrap();
 }
+
+/// What reads the lines has seen enough: nothing goes on for ever behind its back.
+#[tokio::test]
+async fn a_reader_that_goes_away_ends_the_watch() {
+    let lease = shared_pair(14, 16).shared().await.unwrap();
+    let database = orders(&lease, "lag_reader").await;
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_triplecheck"));
+    let servers = ["--publisher", &database.publisher.conninfo(), "--subscriber", &database.subscriber.conninfo()];
+    command.args(["lag", "--watch", "--interval", "1s"]).args(servers).kill_on_drop(true);
+    let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut first = String::new();
+    let mut reader = tokio::io::BufReader::new(child.stdout.take().unwrap());
+    tokio::io::AsyncBufReadExt::read_line(&mut reader, &mut first).await.unwrap();
+    assert!(first.starts_with("{\"schema_version\":1,"), "{first}");
+    drop(reader);
+    let status = tokio::time::timeout(Duration::from_secs(20), child.wait()).await.expect("it ends").unwrap();
+    assert_eq!(status.code(), Some(0));
+    database.assert_nothing_left().await;
+}
