@@ -249,15 +249,19 @@ fn blocked(subscription: &SubscriptionHealth) -> Vec<Cause> {
             [wait.application.clone(), wait.state.clone(), wait.seconds.map(|seconds| format!("for {seconds} s"))];
         let known: Vec<_> = known.into_iter().flatten().collect();
         let known = if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };
-        cause(
-            Code::ApplyBlocked,
-            Severity::Error,
-            format!(
-                "worker {} waits for {what}, held by process {}{known} of the subscriber",
-                wait.worker, wait.blocker
+        // pg_blocking_pids() gives 0 for a prepared transaction (PostgreSQL manual, "Session Information Functions").
+        let (holder, remedy) = match wait.blocker {
+            0 => (
+                "a prepared transaction".to_owned(),
+                "COMMIT PREPARED or ROLLBACK PREPARED it on the subscriber (pg_prepared_xacts)".to_owned(),
             ),
-            format!("end that transaction: SELECT pg_terminate_backend({}) on the subscriber", wait.blocker),
-        )
+            pid => (
+                format!("process {pid}{known}"),
+                format!("end that transaction: SELECT pg_terminate_backend({pid}) on the subscriber"),
+            ),
+        };
+        let evidence = format!("worker {} waits for {what}, held by {holder} of the subscriber", wait.worker);
+        cause(Code::ApplyBlocked, Severity::Error, evidence, remedy)
     };
     subscription.waits.iter().take(NAMED_AT_MOST).map(of).collect()
 }
@@ -505,6 +509,11 @@ mod tests {
             causes[0].evidence,
             "worker 77 waits for a lock on public.t, held by process 99 (psql, for 12 s) of the subscriber"
         );
+        let prepared = with(|health| {
+            let wait = Wait { blocker: 0, ..blocked.feeds[0].subscription.as_ref().unwrap().waits[0].clone() };
+            subscription(health).waits = vec![wait];
+        });
+        assert!(of_feed(&prepared, &prepared.feeds[0], &still())[0].remedy.contains("ROLLBACK PREPARED"));
         // It waits now and then while it moves: that is no cause.
         let moving = Motion { watched: true, ..Motion::default() };
         assert!(found(&blocked, &moving).is_empty());

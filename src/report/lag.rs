@@ -60,12 +60,9 @@ fn subscription(out: &mut String, outcome: &LagOutcome, lag: &SubscriptionLag, r
     if lag.level > LagLevel::Good {
         let _ = write!(text, ", {}", lag.level.name().to_uppercase());
     }
-    match (lag.behind_ms, lag.lag_bytes) {
-        (Some(time), Some(1..)) => {
-            let least = if lag.behind_at_least { "at least " } else { "" };
-            let _ = write!(text, ", {least}{} behind", duration(Duration::from_millis(time)));
-        }
-        _ => {}
+    if let (Some(time), Some(1..)) = (lag.behind_ms, lag.lag_bytes) {
+        let least = if lag.behind_at_least { "at least " } else { "" };
+        let _ = write!(text, ", {least}{} behind", duration(Duration::from_millis(time)));
     }
     line("lag", &text);
     if !recent.is_empty() {

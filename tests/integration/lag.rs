@@ -196,8 +196,8 @@ async fn one_large_transaction() {
     let database = orders(&lease, "lag_large").await;
     slow_apply(&database, 0.05).await;
     database.publisher.sql("INSERT INTO orders SELECT i, 'large' FROM generate_series(1001, 1200) i").await.unwrap();
-    let applying =
-        "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()";
+    let applying = "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'logical replication%worker' \
+                    AND datname = current_database() AND backend_xid IS NOT NULL";
     wait_for(&database.subscriber, applying, "1").await;
     let ran = Verify::new(&database).lag().args("--interval 2s").run().await;
     ran.assert_code(0);
@@ -205,6 +205,28 @@ async fn one_large_transaction() {
     let evidence = text(&one(&ran)["causes"][0], "evidence");
     assert!(evidence.contains("has been applying one transaction for "), "{evidence}");
     lag(&database).args("--until-zero 60s").run().await.assert_code(0);
+    database.assert_nothing_left().await;
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_applied() {
+    let lease = shared_pair(14, 16).shared().await.unwrap();
+    let database = orders(&lease, "lag_conflict").await;
+    database.subscriber.sql("INSERT INTO orders VALUES (1000, 'in the way')").await.unwrap();
+    database.publisher.sql("INSERT INTO orders VALUES (1000, 'cannot come')").await.unwrap();
+    let counted = format!(
+        "SELECT apply_error_count > 0 FROM pg_stat_subscription_stats WHERE subname = '{}'",
+        database.subscription_name()
+    );
+    wait_for(&database.subscriber, &counted, "t").await;
+    // Longer than the pause between two attempts (wal_retrieve_retry_interval).
+    let ran = Verify::new(&database).lag().args("--interval 7s").run().await;
+    ran.assert_code(1);
+    let errors: Vec<_> = causes(one(&ran)).into_iter().filter(|cause| cause.starts_with("error")).collect();
+    assert_eq!(errors, ["error apply_errors"], "{ran:#?}");
+    database.subscriber.sql("DELETE FROM orders WHERE id = 1000").await.unwrap();
+    let ran = lag(&database).args("--until-zero 60s").run().await;
+    assert_eq!(ran.json["until_zero"]["reached"], true, "{ran:#?}");
     database.assert_nothing_left().await;
 }
 
