@@ -28,8 +28,9 @@
 //! - [`plan`]: how a table is cut into chunks (what is compared) and slices (how it is read), and every statement that reads it.
 //! - [`scan`]: all reading of user tables: one job, one side, one session, one transaction.
 //! - [`compare`]: the state machine of a table, without I/O: pieces in, jobs or an outcome out.
-//! - [`run`]: the engines `verify`, `plan` and `preflight`: sync points in turn, the queue of jobs, the monitor, the outcome.
-//! - [`report`]: an outcome as text, JSON and CSV.
+//! - [`run`]: the engines: `verify` and `plan` (sync points in turn, the queue of jobs, the monitor, the outcome),
+//!   `preflight`, `sequences`, and `lag` (looks at both servers become rates, a record and causes).
+//! - [`report`]: an outcome as text, JSON and CSV; the setval script.
 //! - [`cli`]: the only code that talks to a person.
 //!
 //! # Invariants

@@ -7,6 +7,7 @@ use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::exit;
+use super::lag::Lag;
 use super::progress::ProgressMode;
 use super::secrets::holds_password;
 use super::sequences::Sequences;
@@ -34,6 +35,9 @@ pub(crate) enum Command {
     /// Say whether the two can be replicated and verified, what stands in the way, and what to do about it
     #[command(after_help = exit::PREFLIGHT_HELP)]
     Preflight(Box<Preflight>),
+    /// Where both sides stand, how fast replication moves, and why not faster
+    #[command(after_help = exit::HELP)]
+    Lag(Box<Lag>),
 }
 
 #[derive(Args)]
@@ -189,7 +193,8 @@ pub(crate) enum Format {
     Json,
 }
 
-fn given<T>(list: &[T]) -> Option<Vec<T>>
+/// A list that was given, if any of it was.
+pub(super) fn given<T>(list: &[T]) -> Option<Vec<T>>
 where
     T: Clone,
 {
@@ -262,6 +267,7 @@ impl Command {
             Self::Plan(plan) => &plan.shared.common,
             Self::Sequences(sequences) => &sequences.common,
             Self::Preflight(preflight) => &preflight.common,
+            Self::Lag(lag) => &lag.common,
         }
     }
 
@@ -272,6 +278,7 @@ impl Command {
             Self::Plan(plan) => plan.shared.settings(),
             Self::Sequences(sequences) => sequences.settings(),
             Self::Preflight(preflight) => preflight.settings(),
+            Self::Lag(lag) => lag.settings(),
         }
     }
 }

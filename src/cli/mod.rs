@@ -5,6 +5,8 @@ pub mod exit;
 
 mod args;
 mod files;
+mod lag;
+mod lag_log;
 mod logs;
 mod pace;
 mod progress;
@@ -71,7 +73,7 @@ fn refuse(error: &clap::Error, arguments: &[OsString]) -> u8 {
 fn execute(parsed: &Parsed) -> u8 {
     let mode = match &parsed.command {
         Command::Verify(verify) => verify.progress,
-        Command::Plan(_) | Command::Sequences(_) | Command::Preflight(_) => ProgressMode::None,
+        Command::Plan(_) | Command::Sequences(_) | Command::Preflight(_) | Command::Lag(_) => ProgressMode::None,
     };
     let progress = Progress::on_stderr(mode);
     let mut signal = None;
@@ -126,6 +128,13 @@ fn perform(parsed: &Parsed, progress: &Progress, signal: &mut Option<Signal>) ->
             let work = flags.prepare(settings, &environment)?;
             let compared = runtime.block_on(Box::pin(run::sequences(work.config, stop)));
             compared.and_then(|outcome| flags.deliver(outcome, work.script.as_ref(), progress))
+        }
+        Command::Lag(flags) => {
+            let lag::Work { config, history, mut view } =
+                flags.prepare(settings, &environment, progress, stop.clone())?;
+            let mut seen = |outcome: &_, records: &[_]| view.look(outcome, records);
+            let watched = runtime.block_on(Box::pin(run::lag(config, history, &mut seen, stop)));
+            watched.and_then(|outcome| view.end(outcome, signals.first()))
         }
     };
     *signal = signals.first();
@@ -216,12 +225,16 @@ fn show<T: Serialize>(result: &T, text: impl Fn(&T) -> String, format: Format, c
 
 /// Writes to stdout. A reader that has gone away has seen what it wanted.
 fn to_stdout(document: &[u8]) -> Result<()> {
+    shown_on_stdout(document).map(drop)
+}
+
+/// Writes to stdout; false if its reader has gone away.
+fn shown_on_stdout(document: &[u8]) -> Result<bool> {
     let mut out = std::io::stdout().lock();
     match out.write_all(document).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != IoErrorKind::BrokenPipe => {
-            Err(Error::new(ErrorKind::Io, "cannot write the result to stdout").with_source(error))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == IoErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Error::new(ErrorKind::Io, "cannot write the result to stdout").with_source(error)),
     }
 }
 

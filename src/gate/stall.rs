@@ -2,7 +2,8 @@
 
 use crate::catalog::{Feed, Subscription};
 use crate::connect::Session;
-use crate::gate::diagnosis::{self, Cause, Motion};
+use crate::gate::causes::Cause;
+use crate::gate::diagnosis::{self, Motion};
 use crate::gate::health;
 
 /// The likely causes, the most telling first. Where writes may go on, only writers that stay for long are any. Where a server cannot be asked there are none: this only explains.

@@ -55,6 +55,11 @@ impl Verify {
         Self { command: "plan", ..self }
     }
 
+    /// `triplecheck lag` instead.
+    pub(crate) fn lag(self) -> Self {
+        Self { command: "lag", ..self }
+    }
+
     /// `triplecheck sequences` instead.
     pub(crate) fn sequences(self) -> Self {
         Self { command: "sequences", ..self }

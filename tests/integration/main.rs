@@ -11,6 +11,7 @@ mod gate;
 mod harness;
 mod house;
 mod keys;
+mod lag;
 mod least_privilege;
 mod lines;
 mod majors;
