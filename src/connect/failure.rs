@@ -52,6 +52,7 @@ pub(super) fn connect_error(error: &tokio_postgres::Error) -> Error {
 pub(super) fn wire_error(no_wire: NoWire) -> Error {
     match no_wire {
         NoWire::Socket(error) => Error::new(ErrorKind::Connect, error.to_string()),
+        NoWire::Unprepared(error) => error,
         NoWire::WrongPeer(message) => Error::new(ErrorKind::Connect, message),
         NoWire::NotOffered => Error::new(ErrorKind::Connect, "server does not support SSL, but SSL was required")
             .with_hint("switch TLS on in the server, or use sslmode=prefer on a network that you trust"),

@@ -1,5 +1,6 @@
 //! One binary for all behaviours, so that servers are started once; a module per behaviour.
 
+mod certificates;
 mod command_line;
 mod conninfo;
 mod damage;
@@ -14,6 +15,7 @@ mod lines;
 mod majors;
 mod operations;
 mod oracle;
+mod password_command;
 mod psql;
 mod readme;
 mod review;
@@ -22,3 +24,4 @@ mod sessions;
 mod shop;
 mod slow;
 mod tables;
+mod tls;
