@@ -1,6 +1,7 @@
 //! Sessions: one connection each, to a proven server, with every setting pinned that could change what is read.
 
 mod address;
+mod certificate;
 mod failure;
 mod handshake;
 mod link;

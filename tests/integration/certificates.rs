@@ -88,6 +88,30 @@ pub(crate) fn self_signed(names: &[&str]) -> Identity {
     Identity { certificate: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() }
 }
 
+/// A certificate as PostgreSQL's manual has it made, of X.509 version 1, which rcgen does not write any more.
+pub(crate) fn version_1() -> Identity {
+    Identity { certificate: VERSION_1.to_owned(), key: VERSION_1_KEY.to_owned() }
+}
+
+const VERSION_1: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBHzCBxwIUCVTb8A+CPx58y9kpTma9Qmdo1qowCgYIKoZIzj0EAwIwEjEQMA4G
+A1UEAwwHZGIudGVzdDAgFw0yNjExMjMwODAzNDNaGA8yMTI2MTAzMDA4MDM0M1ow
+EjEQMA4GA1UEAwwHZGIudGVzdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABOoI
+7Upr+4LovH6npIg2QVJaiDW4Jr/UwKNPMMGsUtSM1zyyazhXDiivRfxebsp26i7b
+c8J5s1rIQh3ovN6YCjEwCgYIKoZIzj0EAwIDRwAwRAIgBrVxGXH/ah+AqpuWn2hJ
+YbfksMBqnH8r+muCkgQI/RMCIBTDI15akwQjptrofwOTjI3fPS1mw9leesLWEqDo
+jk5d
+-----END CERTIFICATE-----
+";
+const VERSION_1_KEY: &str = "\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgZpyUGN9dvDLR0heh
+ifLVblTRkJa4QjBUmbaGDpxEL7+hRANCAATqCO1Ka/uC6Lx+p6SINkFSWog1uCa/
+1MCjTzDBrFLUjNc8sms4Vw4or0X8Xm7Kduou23PCebNayEId6LzemAox
+-----END PRIVATE KEY-----
+";
+
 /// Writes a file that only its owner may read.
 pub(crate) fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
     let path = folder.join(name);

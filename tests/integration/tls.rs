@@ -17,7 +17,7 @@ use triplecheck::error::ErrorKind;
 use triplecheck::side::Side;
 use triplecheck_testbed::{Installation, Server};
 
-use crate::certificates::{Authority, Identity, installation, options, self_signed, serve, write};
+use crate::certificates::{Authority, Identity, installation, options, self_signed, serve, version_1, write};
 use crate::conninfo::set_hba;
 use crate::psql::{self, WHO, class};
 
@@ -201,6 +201,41 @@ async fn every_mode_against_every_server_ends_as_for_psql() {
     certificate sent, authority.crt: no-entry tls tls tls tls tls
     certificate sent, other.crt: no-entry not-trusted not-trusted not-trusted not-trusted not-trusted
     ");
+}
+
+#[tokio::test]
+async fn certificates_of_old() {
+    let world = world().await;
+    let authority = &world.authority;
+    let (bare, old) = (authority.issue("db.test", &[], false), version_1());
+    write(&world.files, "version1.crt", &old.certificate);
+    let (bare, old) = tokio::join!(server(Some(&bare), authority), server(Some(&old), authority));
+    let conninfo = |host: &str, server: &Server, mode: &str, root: &str| {
+        let root = if root.is_empty() { String::new() } else { format!("sslrootcert={}", world.file(root)) };
+        format!("host={host} hostaddr=127.0.0.1 port={} user=ann dbname=postgres sslmode={mode} {root}", server.port())
+    };
+    // Without alternative names, the common name counts.
+    for (host, expected) in [("db.test", "tls"), ("DB.test", "tls"), ("a.db.test", "not-trusted")] {
+        let conninfo = conninfo(host, &bare, "verify-full", "authority.crt");
+        assert_eq!(word(&same(&conninfo, &world.home).await), expected, "{host}");
+    }
+    for mode in ["prefer", "require"] {
+        assert_eq!(word(&same(&conninfo("db.test", &old, mode, ""), &world.home).await), "tls", "{mode}");
+    }
+    let binding = format!("{} password=sesame channel_binding=require", conninfo("db.test", &old, "require", ""));
+    assert_eq!(word(&same(&binding.replace("user=ann", "user=scram"), &world.home).await), "tls");
+    // What rustls cannot do: psql takes both.
+    let trusting = conninfo("db.test", &old, "verify-ca", "version1.crt");
+    let error = open(&trusting, &world.home).await.unwrap_err();
+    assert!(error.hint().unwrap().contains("X.509 version 3"), "{error:?}");
+    let error =
+        open(&format!("{} ssl_max_protocol_version=TLSv1.2", conninfo("db.test", &old, "require", "")), &world.home)
+            .await
+            .unwrap_err();
+    assert!(error.hint().unwrap().contains("TLS 1.3"), "{error:?}");
+    // A name to verify must be given, for an address is none.
+    let nameless = conninfo("''", &bare, "verify-full", "authority.crt");
+    assert_eq!(same(&nameless, &world.home).await, "no host name");
 }
 
 #[tokio::test]
