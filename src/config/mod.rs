@@ -3,6 +3,7 @@
 pub mod conninfo;
 mod environment;
 mod file;
+mod hosts;
 mod keywords;
 mod merged;
 pub mod pattern;

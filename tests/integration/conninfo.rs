@@ -141,6 +141,13 @@ const CASES: &[Case] = &[
     case("host={DIR} port={A} user={OS} dbname=shop requirepeer={RUNNER}", "{OS} shop {A}"),
     case("host={DIR} port={A} user={OS} dbname=shop requirepeer=somebody", "peer"),
     since(17, "host=127.0.0.1 port={A} user=postgres dbname=shop sslnegotiation=direct", "malformed"),
+    case("host=127.0.0.1 port={A} user=postgres dbname=shop connect_timeout=''", "malformed"),
+    case("host=127.0.0.1 port={A} user=postgres dbname=shop tcp_user_timeout=''", "malformed"),
+    case("host=127.0.0.1 port={A} user=postgres dbname=shop keepalives=0 keepalives_idle=x", "postgres shop {A}"),
+    case(
+        "host=127.0.0.1 port={A} user=postgres dbname=shop hostaddr='' ssl_min_protocol_version=''",
+        "postgres shop {A}",
+    ),
     // Variables.
     with(
         &[("PGHOST", "{DIR}"), ("PGPORT", "{A}"), ("PGUSER", "{OS}"), ("PGDATABASE", "shop")],
@@ -178,6 +185,7 @@ const CASES: &[Case] = &[
         "postgres shop {A}",
     ),
     with(&[("PGSSLMODE", "")], "host=127.0.0.1 port={A} user=postgres dbname=shop", "malformed"),
+    with(&[("PGCONNECT_TIMEOUT", "")], "host=127.0.0.1 port={A} user=postgres dbname=shop", "malformed"),
     with(&[("PGPORT", "")], "host=127.0.0.1 user=postgres dbname=shop port={A}", "postgres shop {A}"),
     // Password files.
     with(&[("PGPASSFILE", "{HOME}/pass")], "host=127.0.0.1 port={A} user=ann dbname=shop", "ann shop {A}"),

@@ -51,11 +51,11 @@ async fn a_command_prints_the_password_at_every_connect() {
     let conninfo = |user: &str, database: &str, rest: &str| {
         format!("host=localhost port={port} user={user} dbname={database} sslmode=disable {rest}")
     };
-    let run = |command: String, subscriber: String| async move {
+    let run_as = |job: &'static str, command: String, subscriber: String| async move {
         let variables = [("PGPASSWORD".to_owned(), "outdated".to_owned())];
         let mut triplecheck =
             clean(env!("CARGO_BIN_EXE_triplecheck"), std::path::Path::new("/nonexistent"), &variables);
-        triplecheck.args(["plan", "--gate", "none", "--format", "json", "-vvv", "--password-command", &command]);
+        triplecheck.args([job, "--gate", "none", "--format", "json", "-vvv", "--password-command", &command]);
         triplecheck.args(["--publisher", &conninfo("iam", "first", ""), "--subscriber", &subscriber]);
         let output = triplecheck.output().await.unwrap();
         let json: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -64,15 +64,27 @@ async fn a_command_prints_the_password_at_every_connect() {
         (output.status.code(), json)
     };
 
+    let run = |command: String, subscriber: String| run_as("plan", command, subscriber);
+
     let (code, json) = run(path("script"), conninfo("iam", "second", "")).await;
     assert_eq!(code, Some(0), "{json:#}");
     assert_eq!((&json["publisher"]["user"], &json["subscriber"]["database"]), (&"iam".into(), &"second".into()));
-    let calls = fs::read_to_string(path("calls")).unwrap();
-    let mut calls: Vec<_> = calls.lines().collect();
-    calls.sort_unstable();
-    calls.dedup();
-    assert!(calls.contains(&format!("publisher localhost {port} iam first").as_str()), "{calls:?}");
-    assert!(calls.contains(&format!("subscriber localhost {port} iam second").as_str()), "{calls:?}");
+    let calls = || {
+        let calls = fs::read_to_string(path("calls")).unwrap();
+        fs::remove_file(path("calls")).unwrap();
+        let mut calls: Vec<_> = calls.lines().map(str::to_owned).collect();
+        calls.sort_unstable();
+        calls
+    };
+    let (of_first, of_second) =
+        (format!("publisher localhost {port} iam first"), format!("subscriber localhost {port} iam second"));
+    assert_eq!(calls(), [of_first.clone(), of_second.clone()]);
+    // Every session has a token of its own.
+    let (code, json) = run_as("verify", path("script"), conninfo("iam", "second", "")).await;
+    assert_eq!(code, Some(0), "{json:#}");
+    let calls = calls();
+    let of = |wanted: &String| calls.iter().filter(|call| *call == wanted).count();
+    assert!(of(&of_first) > 2 && of(&of_second) > 2, "{calls:?}");
 
     // A password that stands in the connection string goes before the command.
     let (code, json) = run(path("script"), conninfo("other", "second", "password=static")).await;
