@@ -18,8 +18,9 @@
 //!
 //! - [`error`], [`lsn`], [`sql`], [`side`], [`verdict`]: small roots. `sql` is the only place where a name or a value becomes
 //!   part of a statement.
-//! - [`config`]: flags, environment and TOML become one validated [`config::Config`].
-//! - [`connect`]: connection strings as libpq reads them, sessions with every setting pinned, cancellation, proofs of identity.
+//! - [`config`]: flags, environment and TOML become one validated [`config::Config`]; connection strings and service files as
+//!   libpq reads them.
+//! - [`connect`]: sessions with every setting pinned, over TLS as libpq would, passwords, cancellation, proofs of identity.
 //! - [`catalog`]: what must be equal: subscriptions, publications, tables, columns, keys, sequences; pairing and findings;
 //!   and how healthy servers, slots and subscriptions say they are.
 //! - [`row`]: rows as bytes, without I/O: select lists, canonical images, keys in normal form, digests. The specification of

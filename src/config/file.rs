@@ -56,6 +56,7 @@ mod tests {
             r#"
             publisher = "host=old dbname=shop"
             subscriber = "host=new dbname=shop"
+            password-command = "token"
             subscription = ["shop_sub"]
             table = ["public.*"]
             exclude-table = ["*_log"]
@@ -74,6 +75,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(settings.publisher.as_deref(), Some("host=old dbname=shop"));
+        assert_eq!(settings.password_command.as_deref(), Some("token"));
         assert_eq!(settings.exclude_table, Some(vec!["*_log".to_owned()]));
         assert_eq!((settings.jobs, settings.chunk_rows, settings.samples), (Some(8), Some(100_000), Some(5)));
         assert_eq!(settings.snapshot_age_max.as_deref(), Some("1h"));

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::conninfo::{Host, HostPort, Keepalives, TargetSessionAttrs};
 use super::environment::Environment;
+use super::hosts::{Host, HostPort, Keepalives, TargetSessionAttrs};
 use super::keywords::{KEYWORDS, Treatment};
 use super::{service, syntax};
 use crate::error::{Error, ErrorKind, Result};
@@ -140,10 +140,10 @@ impl Merged {
         usage(format!("invalid value of {}: expected one of {values}", self.name(key)))
     }
 
-    /// A number as libpq reads it: decimal, 32 bits, spaces around it.
+    /// A number as libpq reads it: decimal, 32 bits, spaces around it. Empty is no number.
     fn integer(&self, key: &str) -> Result<Option<i32>> {
-        let Some(text) = self.text(key) else { return Ok(None) };
-        match text.trim().parse() {
+        let Some(setting) = self.0.get(key) else { return Ok(None) };
+        match setting.value.trim().parse() {
             Ok(number) => Ok(Some(number)),
             Err(_) => Err(usage(format!("invalid value of {}: expected a whole number", self.name(key)))),
         }
@@ -175,15 +175,17 @@ impl Merged {
     }
 
     pub(super) fn keepalives(&self) -> Result<Option<Keepalives>> {
-        let keepalives = Keepalives {
+        if self.integer("keepalives")? == Some(0) {
+            return Ok(None);
+        }
+        Ok(Some(Keepalives {
             idle: self.seconds("keepalives_idle", DEFAULT_KEEPALIVES_IDLE)?,
             interval: self.seconds("keepalives_interval", DEFAULT_KEEPALIVES_INTERVAL)?,
             count: match self.integer("keepalives_count")? {
                 Some(count @ 1..) => count.unsigned_abs(),
                 _ => DEFAULT_KEEPALIVES_COUNT,
             },
-        };
-        Ok((self.integer("keepalives")? != Some(0)).then_some(keepalives))
+        }))
     }
 
     pub(super) fn target_session_attrs(&self) -> Result<TargetSessionAttrs> {

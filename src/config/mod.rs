@@ -3,6 +3,7 @@
 pub mod conninfo;
 mod environment;
 mod file;
+mod hosts;
 mod keywords;
 mod lag;
 mod merged;

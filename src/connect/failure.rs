@@ -2,6 +2,7 @@
 
 use tokio_postgres::error::DbError;
 
+use super::trust::is;
 use super::wire::NoWire;
 use crate::error::{Error, ErrorKind};
 
@@ -52,6 +53,7 @@ pub(super) fn connect_error(error: &tokio_postgres::Error) -> Error {
 pub(super) fn wire_error(no_wire: NoWire) -> Error {
     match no_wire {
         NoWire::Socket(error) => Error::new(ErrorKind::Connect, error.to_string()),
+        NoWire::Unprepared(error) => error,
         NoWire::WrongPeer(message) => Error::new(ErrorKind::Connect, message),
         NoWire::NotOffered => Error::new(ErrorKind::Connect, "server does not support SSL, but SSL was required")
             .with_hint("switch TLS on in the server, or use sslmode=prefer on a network that you trust"),
@@ -74,8 +76,7 @@ fn tls_hint(error: &rustls::Error) -> Option<&'static str> {
             "sslrootcert must hold the certificate of the authority that signed the server's"
         }
         rustls::Error::InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => {
-            "the certificate must name the host in its subject alternative names, a common name is not enough; use the \
-             name that it has, or sslmode=verify-ca"
+            "use the host name that the certificate has, with hostaddr for the way there if need be, or sslmode=verify-ca"
         }
         rustls::Error::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. }) => {
             "the server needs a new certificate"
@@ -83,10 +84,9 @@ fn tls_hint(error: &rustls::Error) -> Option<&'static str> {
         rustls::Error::InvalidCertificate(Bad::UnknownRevocationStatus) => {
             "sslcrl must hold a list of every authority of the server's chain"
         }
-        rustls::Error::InvalidCertificate(Bad::Other(other))
-            if other.0.downcast_ref::<webpki::Error>() == Some(&webpki::Error::UnsupportedCertVersion) =>
-        {
-            "certificates before X.509 version 3 are not supported: give the server a new one"
+        error if is(error, &webpki::Error::UnsupportedCertVersion) => {
+            "certificates before X.509 version 3 cannot be verified: give the server a new one, or use sslmode=require \
+             without root certificates and TLS 1.3"
         }
         rustls::Error::PeerIncompatible(_) => "TLS 1.2 or 1.3 is spoken: see ssl_min_protocol_version on the server",
         _ => return None,

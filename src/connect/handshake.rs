@@ -45,11 +45,7 @@ pub(super) fn prepare(options: &ConnectOptions, endpoint: &Endpoint) -> Result<H
     if tls.direct() {
         config.alpn_protocols = vec![ALPN.to_vec()];
     }
-    Ok(Handshake {
-        connector: MakeRustlsConnect::new(config),
-        server_name: server_name(endpoint, tls.mode()),
-        direct: tls.direct(),
-    })
+    Ok(Handshake { connector: MakeRustlsConnect::new(config), server_name: server_name(endpoint, tls.mode()) })
 }
 
 fn usage(message: impl Into<String>) -> Error {

@@ -8,7 +8,6 @@ use tokio_postgres::config::{SslMode as Negotiated, SslNegotiation};
 
 use super::address::{Address, Endpoint};
 use super::failure::{connect_error, has_io_cause, sqlstate, translate, wire_error};
-use super::handshake;
 use super::open::Request;
 use super::password::Password;
 use super::tap::{Tap, tap};
@@ -51,22 +50,15 @@ struct NoLink {
     other_encryption: bool,
 }
 
-/// One way to encrypt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    Plain,
-    TlsIfOffered,
-    Tls,
-}
-
 /// What is tried in turn (PostgreSQL manual, "SSL Mode Descriptions"). A Unix-domain socket needs no encryption, whatever
 /// is asked for.
-fn steps(mode: SslMode, address: &Address) -> &'static [Step] {
+fn steps(mode: SslMode, address: &Address) -> &'static [Encryption] {
+    use Encryption::{IfOffered, Off, Required};
     match (mode, address) {
-        (_, Address::Directory(_)) | (SslMode::Disable, _) => &[Step::Plain],
-        (SslMode::Allow, _) => &[Step::Plain, Step::Tls],
-        (SslMode::Prefer, _) => &[Step::TlsIfOffered, Step::Plain],
-        (SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull, _) => &[Step::Tls],
+        (_, Address::Directory(_)) | (SslMode::Disable, _) => &[Off],
+        (SslMode::Allow, _) => &[Off, Required],
+        (SslMode::Prefer, _) => &[IfOffered, Off],
+        (SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull, _) => &[Required],
     }
 }
 
@@ -111,36 +103,27 @@ async fn attempt(
     request: &Request<'_>,
     endpoint: &Endpoint,
     password: Option<&Password>,
-    step: Step,
+    step: Encryption,
 ) -> Result<Link, NoLink> {
-    let handshake = || handshake::prepare(request.options, endpoint);
-    let unprepared = |error| NoLink { failure: Failure::Final(error), other_encryption: step == Step::TlsIfOffered };
-    let encryption = match step {
-        Step::Plain => Encryption::Off,
-        Step::TlsIfOffered => Encryption::IfOffered(handshake().map_err(unprepared)?),
-        Step::Tls => Encryption::Required(handshake().map_err(unprepared)?),
-    };
-    let options = Arc::clone(request.options);
-    let mut route = Route { endpoint: endpoint.clone(), options, encryption };
+    let route = Route::new(endpoint.clone(), Arc::clone(request.options), step);
     let wire = route.open().await.map_err(|no_wire| {
-        let other_encryption = step == Step::TlsIfOffered && matches!(no_wire, NoWire::Handshake(_));
+        let failed = matches!(no_wire, NoWire::Handshake(_) | NoWire::Unprepared(_));
         let failure = match no_wire {
             NoWire::Socket(_) => Failure::TryNext(wire_error(no_wire)),
-            NoWire::WrongPeer(_) | NoWire::NotOffered | NoWire::Handshake(_) => Failure::Final(wire_error(no_wire)),
+            _ => Failure::Final(wire_error(no_wire)),
         };
-        NoLink { failure, other_encryption }
+        NoLink { failure, other_encryption: failed && step == Encryption::IfOffered }
     })?;
     let encrypted = wire.is_encrypted();
-    route.encryption = route.encryption.settled(encrypted);
-    hand_over(wire, request, password, Arc::new(route)).await.map_err(|error| {
+    hand_over(wire, request, password, Arc::new(route.settled(encrypted))).await.map_err(|error| {
         let code = sqlstate(&error);
         // invalid_authorization_specification and its kin: pg_hba.conf may rule otherwise for the other way.
         let denied = code.is_some_and(|code| code.starts_with("28"));
         let other_encryption = denied
             && match step {
-                Step::Plain => request.options.tls().mode() == SslMode::Allow,
-                Step::TlsIfOffered => encrypted,
-                Step::Tls => false,
+                Encryption::Off => request.options.tls().mode() == SslMode::Allow,
+                Encryption::IfOffered => encrypted,
+                Encryption::Required => false,
             };
         // cannot_connect_now: it starts or stops, and another may serve; so may one where this one went silent.
         let next = code == Some("57P03") || (code.is_none() && (error.is_closed() || has_io_cause(&error)));
@@ -197,19 +180,19 @@ mod tests {
 
     #[test]
     fn every_mode_tries_what_libpq_tries() {
-        use Step::{Plain, Tls, TlsIfOffered};
+        use Encryption::{IfOffered, Off, Required};
         let tcp = Address::Ip("10.0.0.1".parse().unwrap());
         let cases = [
-            (SslMode::Disable, &[Plain][..]),
-            (SslMode::Allow, &[Plain, Tls]),
-            (SslMode::Prefer, &[TlsIfOffered, Plain]),
-            (SslMode::Require, &[Tls]),
-            (SslMode::VerifyCa, &[Tls]),
-            (SslMode::VerifyFull, &[Tls]),
+            (SslMode::Disable, &[Off][..]),
+            (SslMode::Allow, &[Off, Required]),
+            (SslMode::Prefer, &[IfOffered, Off]),
+            (SslMode::Require, &[Required]),
+            (SslMode::VerifyCa, &[Required]),
+            (SslMode::VerifyFull, &[Required]),
         ];
         for (mode, expected) in cases {
             assert_eq!(steps(mode, &tcp), expected, "{mode:?}");
-            assert_eq!(steps(mode, &Address::Directory("/tmp".into())), [Plain], "{mode:?}");
+            assert_eq!(steps(mode, &Address::Directory("/tmp".into())), [Off], "{mode:?}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Sessions: one connection each, to a proven server, with every setting pinned that could change what is read.
 
 mod address;
+mod certificate;
 mod copy;
 mod failure;
 mod handshake;
@@ -20,7 +21,6 @@ mod wire;
 pub use address::{Address, Endpoint};
 pub use copy::CopyStream;
 pub use failure::server_error;
-
 pub use pinned::{ClientEncoding, SessionSettings};
 pub use proofs::same_database;
 pub use session::{CancelToken, Imported, Rows, Session};

@@ -7,12 +7,15 @@ use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{
+    CryptoProvider, verify_tls12_signature, verify_tls13_signature, verify_tls13_signature_with_raw_key,
+};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
+use super::certificate::{common_name_matches, public_key};
 use super::handshake::is_absent;
 use crate::config::{NamedFile, Roots, SslMode, TlsOptions};
 use crate::error::{Error, ErrorKind, Result};
@@ -153,11 +156,14 @@ impl ServerCertVerifier for Verifier {
             // The chain is verified before the name is.
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) if !self.name => Ok(ServerCertVerified::assertion()),
+            )) if !self.name || common_name_matches(certificate, server_name) => Ok(ServerCertVerified::assertion()),
             // An authority's own certificate as the server's, which is what `openssl req -x509` makes. The dates of it have been
             // looked at by then.
-            Err(error) if is_authority(&error) && certificates.iter().any(|trusted| trusted == certificate) => {
-                if self.name {
+            Err(error)
+                if is(&error, &webpki::Error::CaUsedAsEndEntity)
+                    && certificates.iter().any(|trusted| trusted == certificate) =>
+            {
+                if self.name && !common_name_matches(certificate, server_name) {
                     let certificate = ParsedCertificate::try_from(certificate)?;
                     rustls::client::verify_server_name(&certificate, server_name)?;
                 }
@@ -182,7 +188,15 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        match verify_tls13_signature(message, certificate, signed, algorithms) {
+            // A certificate of version 1, which only comes so far where it is not verified; its key serves as any other.
+            Err(error) if is(&error, &webpki::Error::UnsupportedCertVersion) => match public_key(certificate) {
+                Some(key) => verify_tls13_signature_with_raw_key(message, &key, signed, algorithms),
+                None => Err(error),
+            },
+            other => other,
+        }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -190,8 +204,8 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Whether all that is wrong with a certificate is that it is an authority's.
-fn is_authority(error: &rustls::Error) -> bool {
+/// Whether this is what is wrong with a certificate.
+pub(super) fn is(error: &rustls::Error, expected: &webpki::Error) -> bool {
     let rustls::Error::InvalidCertificate(CertificateError::Other(other)) = error else { return false };
-    other.0.downcast_ref::<webpki::Error>() == Some(&webpki::Error::CaUsedAsEndEntity)
+    other.0.downcast_ref::<webpki::Error>() == Some(expected)
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -10,8 +10,10 @@ use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream}
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::address::Endpoint;
+use super::handshake::prepare;
 use super::socket::Socket;
 use crate::config::ConnectOptions;
+use crate::error::Error;
 
 /// The message `SSLRequest` (PostgreSQL manual, "Message Formats"): its length, 1234, 5679.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
@@ -24,23 +26,24 @@ pub(super) enum Wire {
     Encrypted(Box<Encrypted>),
 }
 
-/// How to get to a server once more, the very way a session got there.
-#[derive(Clone)]
+/// How to get to a server, and once more the very way a session got there.
 pub(super) struct Route {
-    pub(super) endpoint: Endpoint,
-    pub(super) options: Arc<ConnectOptions>,
-    pub(super) encryption: Encryption,
+    endpoint: Endpoint,
+    options: Arc<ConnectOptions>,
+    encryption: Encryption,
+    /// Prepared once the server is willing, as in libpq: what is wrong with files does not matter before.
+    handshake: OnceLock<Handshake>,
 }
 
 /// What stands between socket and protocol.
-#[derive(Clone)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Encryption {
     /// Nothing.
     Off,
     /// TLS if the server has it.
-    IfOffered(Handshake),
+    IfOffered,
     /// TLS or nothing.
-    Required(Handshake),
+    Required,
 }
 
 /// Everything that a TLS handshake needs.
@@ -49,8 +52,6 @@ pub(super) struct Handshake {
     pub(super) connector: MakeRustlsConnect,
     /// The name or address that the certificate is checked against, if it is, and that is announced.
     pub(super) server_name: String,
-    /// Whether to begin with TLS at once, without asking for it (`sslnegotiation=direct`).
-    pub(super) direct: bool,
 }
 
 /// Why there is no wire.
@@ -62,39 +63,46 @@ pub(super) enum NoWire {
     WrongPeer(String),
     /// The server does not do TLS, which is required.
     NotOffered,
+    /// The files of TLS cannot be used.
+    Unprepared(Error),
     /// The handshake failed.
     Handshake(io::Error),
 }
 
 impl Route {
+    pub(super) fn new(endpoint: Endpoint, options: Arc<ConnectOptions>, encryption: Encryption) -> Self {
+        Self { endpoint, options, encryption, handshake: OnceLock::new() }
+    }
+
+    /// The same for a server that has shown what it does: no less, whatever somebody on the way says.
+    pub(super) fn settled(self, encrypted: bool) -> Self {
+        Self { encryption: if encrypted { Encryption::Required } else { Encryption::Off }, ..self }
+    }
+
     /// Opens a wire. The caller limits the time.
     pub(super) async fn open(&self) -> Result<Wire, NoWire> {
         let mut socket = Socket::open(&self.endpoint, &self.options).await.map_err(NoWire::Socket)?;
         if let Some(wanted) = self.options.require_peer() {
             socket.check_peer(wanted).map_err(NoWire::WrongPeer)?;
         }
-        let (handshake, required) = match &self.encryption {
-            Encryption::Off => return Ok(Wire::Plain(socket)),
-            Encryption::IfOffered(handshake) => (handshake, false),
-            Encryption::Required(handshake) => (handshake, true),
-        };
-        if !handshake.direct && !offered(&mut socket).await.map_err(NoWire::Handshake)? {
+        if self.encryption == Encryption::Off {
+            return Ok(Wire::Plain(socket));
+        }
+        if !self.options.tls().direct() && !offered(&mut socket).await.map_err(NoWire::Handshake)? {
+            let required = self.encryption == Encryption::Required;
             return if required { Err(NoWire::NotOffered) } else { Ok(Wire::Plain(socket)) };
         }
+        let handshake = match self.handshake.get() {
+            Some(handshake) => handshake,
+            None => {
+                let prepared = prepare(&self.options, &self.endpoint).map_err(NoWire::Unprepared)?;
+                self.handshake.get_or_init(|| prepared)
+            }
+        };
         let mut connector = handshake.connector.clone();
         let Ok(connect) = MakeTlsConnect::<Socket>::make_tls_connect(&mut connector, &handshake.server_name);
         let encrypted = connect.connect(socket).await.map_err(NoWire::Handshake)?;
         Ok(Wire::Encrypted(Box::new(encrypted)))
-    }
-}
-
-impl Encryption {
-    /// The same again for a server that has shown what it does: no less, whatever somebody on the way says.
-    pub(super) fn settled(self, encrypted: bool) -> Self {
-        match self {
-            Self::IfOffered(handshake) | Self::Required(handshake) if encrypted => Self::Required(handshake),
-            _ => Self::Off,
-        }
     }
 }
 

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use futures::StreamExt;
 use serde_json::Value;
-use triplecheck_testbed::{Installation, Server, ServerOptions};
+use triplecheck_testbed::Server;
 
+use crate::certificates::{installation, options};
 use crate::psql;
 
 /// A password with everything that some syntax or other takes for its own.
@@ -140,6 +141,13 @@ const CASES: &[Case] = &[
     case("host={DIR} port={A} user={OS} dbname=shop requirepeer={RUNNER}", "{OS} shop {A}"),
     case("host={DIR} port={A} user={OS} dbname=shop requirepeer=somebody", "peer"),
     since(17, "host=127.0.0.1 port={A} user=postgres dbname=shop sslnegotiation=direct", "malformed"),
+    case("host=127.0.0.1 port={A} user=postgres dbname=shop connect_timeout=''", "malformed"),
+    case("host=127.0.0.1 port={A} user=postgres dbname=shop tcp_user_timeout=''", "malformed"),
+    case("host=127.0.0.1 port={A} user=postgres dbname=shop keepalives=0 keepalives_idle=x", "postgres shop {A}"),
+    case(
+        "host=127.0.0.1 port={A} user=postgres dbname=shop hostaddr='' ssl_min_protocol_version=''",
+        "postgres shop {A}",
+    ),
     // Variables.
     with(
         &[("PGHOST", "{DIR}"), ("PGPORT", "{A}"), ("PGUSER", "{OS}"), ("PGDATABASE", "shop")],
@@ -177,6 +185,7 @@ const CASES: &[Case] = &[
         "postgres shop {A}",
     ),
     with(&[("PGSSLMODE", "")], "host=127.0.0.1 port={A} user=postgres dbname=shop", "malformed"),
+    with(&[("PGCONNECT_TIMEOUT", "")], "host=127.0.0.1 port={A} user=postgres dbname=shop", "malformed"),
     with(&[("PGPORT", "")], "host=127.0.0.1 user=postgres dbname=shop port={A}", "postgres shop {A}"),
     // Password files.
     with(&[("PGPASSFILE", "{HOME}/pass")], "host=127.0.0.1 port={A} user=ann dbname=shop", "ann shop {A}"),
@@ -246,23 +255,28 @@ fn owner_of(path: &Path) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// Puts other rules in force for who may log in how; this crate's own sessions keep theirs.
+/// Puts other rules in force for who may log in how; this crate's own sessions keep theirs. Once per server.
 pub(crate) async fn set_hba(server: &Server, lines: &str) {
-    let text = format!("local all postgres trust\n{lines}\n");
-    fs::write(server.data_dir().join("pg_hba.conf"), &text).unwrap();
-    server.database("postgres").sql("SELECT pg_reload_conf()").await.unwrap();
-    let wanted = text.lines().filter(|line| !line.is_empty()).count().to_string();
-    crate::harness::wait_for(
-        &server.database("postgres"),
-        "SELECT count(*) FROM pg_hba_file_rules WHERE error IS NULL",
-        &wanted,
-    )
-    .await;
+    fs::write(server.data_dir().join("pg_hba.conf"), format!("local all postgres trust\n{lines}\n")).unwrap();
+    // The postmaster reads its settings before these rules, and starts sessions after both.
+    reload(server, "log_min_error_statement", "panic").await;
+}
+
+/// Changes a setting, and waits until the postmaster has taken it over, which new sessions show.
+pub(crate) async fn reload(server: &Server, setting: &str, value: &str) {
+    let database = server.database("postgres");
+    database.sql(&format!("ALTER SYSTEM SET {setting} = {value}")).await.unwrap();
+    database.sql("SELECT pg_reload_conf()").await.unwrap();
+    let deadline = std::time::Instant::now() + crate::harness::PATIENCE;
+    while database.value(&format!("SHOW {setting}")).await.unwrap() != value {
+        assert!(std::time::Instant::now() < deadline, "{}", server.log_tail());
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
 }
 
 /// A server with databases and roles for the cases, and a peer to compare it with.
 async fn server(os: &str) -> (Server, String) {
-    let server = Server::start_with(Installation::find_any().unwrap(), ServerOptions::default()).await.unwrap();
+    let server = Server::start_with(installation(), options()).await.unwrap();
     for name in ["shop", "my shop", "a=b", os, "peer"] {
         let extra = if name == "postgres" { continue } else { "" };
         let database = server.create_database(name, extra).await.unwrap();

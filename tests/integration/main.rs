@@ -1,5 +1,6 @@
 //! One binary for all behaviours, so that servers are started once; a module per behaviour.
 
+mod certificates;
 mod command_line;
 mod conninfo;
 mod damage;
@@ -17,6 +18,7 @@ mod lines;
 mod majors;
 mod operations;
 mod oracle;
+mod password_command;
 mod preflight;
 mod psql;
 mod publications;
@@ -30,4 +32,5 @@ mod sessions;
 mod shop;
 mod slow;
 mod tables;
+mod tls;
 mod type_changes;

@@ -53,7 +53,8 @@ async fn run(conninfo: &str, home: &Path, variables: &[(String, String)]) -> Out
 
 /// The class of an error, from what either program says; the text itself where it fits none.
 pub(crate) fn class(text: &str) -> String {
-    let classes: [(&str, &[&str]); 17] = [
+    let classes: [(&str, &[&str]); 18] = [
+        ("no host name", &["host name must be specified"]),
         ("wrong password", &["password authentication failed"]),
         ("no password", &["no password supplied", "password missing"]),
         ("certificate wanted", &["requires a valid client certificate"]),
