@@ -1,5 +1,6 @@
 //! One binary for all behaviours, so that servers are started once; a module per behaviour.
 
+mod audit;
 mod command_line;
 mod damage;
 mod drill;
@@ -10,10 +11,12 @@ mod house;
 mod keys;
 mod least_privilege;
 mod lines;
+mod live;
 mod majors;
 mod operations;
 mod oracle;
 mod readme;
+mod referee;
 mod review;
 mod scope;
 mod sessions;

@@ -90,7 +90,7 @@ pub fn write_load() -> Vec<String> {
         // Many rows at once: what is streamed where streaming is on.
         "INSERT INTO bulk SELECT (extract(epoch FROM clock_timestamp()) * 1e6)::bigint * 1000 + i, i, repeat('n', 60) FROM generate_series(0, 299) i \
          ON CONFLICT DO NOTHING".to_owned(),
-        "DELETE FROM bulk WHERE id IN (SELECT id FROM bulk ORDER BY id LIMIT greatest(0, (SELECT count(*) - 3000 FROM bulk)))".to_owned(),
+        "DELETE FROM bulk WHERE id IN (SELECT id FROM bulk ORDER BY id LIMIT greatest(0, (SELECT count(*) - 3000 FROM bulk)) FOR UPDATE SKIP LOCKED)".to_owned(),
     ];
     // The cheap ones more often than those of many rows.
     let (many, few): (Vec<_>, Vec<_>) = once.into_iter().partition(|script| !script.contains("bulk"));
