@@ -1,5 +1,7 @@
 //! A short soak: `verify --gate live` again and again while pgbench and the mixed load write. The long one is `examples/soak.rs`.
 
+#![allow(clippy::print_stdout)] // Figures for who reads the test's output.
+
 use std::time::{Duration, Instant};
 
 use triplecheck_testbed::soak::Soak;

@@ -2,6 +2,8 @@
 //!
 //! How the referee knows what stood at R is in [`crate::audit`].
 
+#![allow(clippy::print_stdout)] // Figures for who reads the test's output.
+
 use std::time::{Duration, Instant};
 
 use triplecheck_testbed::{Load, LoadOptions, ReplicateOptions, Replicated, mixed, shared_pair};
