@@ -61,6 +61,11 @@ impl Fields {
 
     /// The next value, a JSON array of texts, which may be NULL.
     pub(super) fn texts_optional(&mut self) -> Result<Option<Vec<String>>> {
+        self.json_optional()
+    }
+
+    /// The next value, a JSON document, which may be NULL.
+    pub(super) fn json_optional<T: serde::de::DeserializeOwned>(&mut self) -> Result<Option<T>> {
         let Some(text) = self.optional()? else { return Ok(None) };
         serde_json::from_str(&text).map(Some).map_err(|_| self.corrupt("a value is not of its type"))
     }

@@ -9,6 +9,7 @@ mod columns;
 mod detail;
 mod fields;
 mod findings;
+pub mod health;
 mod keys;
 mod model;
 mod pairs;

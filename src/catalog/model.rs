@@ -98,6 +98,8 @@ pub struct Subscription {
     pub enabled: bool,
     /// Whether two-phase commit is anything but disabled (15+).
     pub two_phase: bool,
+    /// The `origin` option that the publisher is asked for, where both know it (16+) and it is not `any`.
+    pub origin: Option<String>,
 }
 
 /// The position of a table in [`Catalog::tables`].

@@ -220,6 +220,7 @@ mod tests {
             publications: publications.iter().map(|&name| name.to_owned()).collect(),
             enabled: true,
             two_phase: false,
+            origin: None,
         }
     }
 

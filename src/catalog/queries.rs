@@ -35,8 +35,9 @@ pub(super) fn system_identifier() -> String {
 /// The subscriptions of the database, without `subconninfo`, which a plain role may not read.
 pub(super) fn subscriptions(major: Major) -> String {
     let two_phase = if major.has(Fact::TwoPhaseState) { "s.subtwophasestate <> 'd'" } else { "false" };
+    let origin = if major.has(Fact::Origin) { "NULLIF(s.suborigin, 'any')" } else { "NULL::text" };
     format!(
-        "SELECT s.oid, s.subname, s.subslotname, array_to_json(s.subpublications), s.subenabled, {two_phase} \
+        "SELECT s.oid, s.subname, s.subslotname, array_to_json(s.subpublications), s.subenabled, {two_phase}, {origin} \
          FROM pg_subscription s \
          WHERE s.subdbid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()) ORDER BY s.subname"
     )

@@ -6,7 +6,7 @@ use super::fields::Fields;
 use super::findings::Code;
 use super::model::{Finding, ServerFacts, Severity, Subscription};
 use super::queries;
-use super::versions::Major;
+use super::versions::{Fact, Major};
 use crate::config::GateMode;
 use crate::connect::Session;
 use crate::error::{Error, ErrorKind, Result};
@@ -21,6 +21,8 @@ pub(super) struct Described {
     pub(super) publications: Vec<String>,
     pub(super) enabled: bool,
     pub(super) two_phase: bool,
+    /// `None` for `any`.
+    pub(super) origin: Option<String>,
 }
 
 /// Reads the subscriptions of the subscriber's database.
@@ -35,6 +37,7 @@ pub(super) async fn read(session: &Session, major: Major) -> Result<Vec<Describe
             publications: fields.texts_optional()?.unwrap_or_default(),
             enabled: fields.flag()?,
             two_phase: fields.flag()?,
+            origin: fields.optional()?,
         });
     }
     Ok(subscriptions)
@@ -84,6 +87,7 @@ pub(super) fn choose(
             return Err(not_fed(known, publisher));
         }
     }
+    let publisher_major = Major::of(publisher.version_num);
     let mut chosen = Vec::new();
     let mut findings = Vec::new();
     for known in described {
@@ -105,6 +109,7 @@ pub(super) fn choose(
                 publications: known.publications.clone(),
                 enabled: known.enabled,
                 two_phase: known.two_phase,
+                origin: known.origin.clone().filter(|_| publisher_major.has(Fact::Origin)),
             });
         }
     }
@@ -178,6 +183,7 @@ mod tests {
             publications: vec!["p".to_owned()],
             enabled: true,
             two_phase: false,
+            origin: None,
         }
     }
 

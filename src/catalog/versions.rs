@@ -15,6 +15,8 @@ pub(crate) enum Fact {
     PublishedColumns,
     /// `pg_subscription.subtwophasestate`.
     TwoPhaseState,
+    /// `pg_subscription.suborigin`, and the option `origin` of pgoutput.
+    Origin,
     /// `pg_range.rngmultitypid`: multiranges.
     Multiranges,
     /// `pg_inherits.inhdetachpending`: partitions on their way out.
@@ -27,18 +29,49 @@ pub(crate) enum Fact {
     UnvalidatedNotNull,
     /// The initial copy honours row filters (as a subscriber).
     FilteredCopy,
+    /// `pg_replication_slots.wal_status` and `.safe_wal_size`.
+    SlotWalStatus,
+    /// `pg_replication_slots.conflicting`.
+    SlotConflicting,
+    /// `pg_replication_slots.invalidation_reason`.
+    SlotInvalidation,
+    /// `pg_publication.pubviaroot`.
+    PublishedViaRoot,
+    /// `pg_stat_subscription_stats`.
+    SubscriptionStats,
+    /// The seven `confl_*` counters of `pg_stat_subscription_stats`.
+    ConflictStats,
+    /// `pg_subscription.subdisableonerr` and `.subskiplsn`.
+    DisableOnError,
+    /// `pg_stat_subscription.leader_pid`: workers that apply in parallel.
+    ParallelApply,
+    /// `pg_database.datcollversion` and `pg_database_collation_actual_version()`.
+    DatabaseCollationVersion,
+    /// `max_active_replication_origins`; before, `max_replication_slots` limits origins.
+    OriginLimit,
 }
 
 /// Since which major each fact holds, from the "System Catalogs" chapters and release notes of PostgreSQL 13 to 18.
 const SINCE: &[(Fact, u32)] = &[
     (Fact::PublishedColumns, 15),
     (Fact::TwoPhaseState, 15),
+    (Fact::Origin, 16),
     (Fact::Multiranges, 14),
     (Fact::DetachPending, 14),
     (Fact::DatabaseProvider, 15),
     (Fact::BuiltinProvider, 17),
     (Fact::UnvalidatedNotNull, 18),
     (Fact::FilteredCopy, 15),
+    (Fact::SlotWalStatus, 13),
+    (Fact::SlotConflicting, 16),
+    (Fact::SlotInvalidation, 17),
+    (Fact::PublishedViaRoot, 13),
+    (Fact::SubscriptionStats, 15),
+    (Fact::ConflictStats, 18),
+    (Fact::DisableOnError, 15),
+    (Fact::ParallelApply, 16),
+    (Fact::DatabaseCollationVersion, 15),
+    (Fact::OriginLimit, 18),
 ];
 
 /// A server's major version.

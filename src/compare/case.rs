@@ -6,9 +6,10 @@ use std::sync::Arc;
 use crate::compare::drilling::{Drill, Found};
 use crate::compare::figures::FigurePair;
 use crate::error::{Error, ErrorKind};
-use crate::plan::{self, Chunking, Limits, ScanKind, TablePlan};
+use crate::gate::window::{Problem, Touched};
+use crate::plan::{self, Advance, Chunking, Limits, Position, ScanKind, TablePlan};
 use crate::row::Tally;
-use crate::scan::{Job, Piece, TableContext, Work, figure_statements};
+use crate::scan::{Job, Piece, TableContext, Work};
 use crate::side::{Side, Sides};
 use crate::verdict::Reason;
 
@@ -61,10 +62,14 @@ pub struct Case {
     /// A heap scan was cut off by the age of the snapshots.
     unfinished: bool,
     waits_for_next: bool,
+    /// What makes the cut of the publisher's snapshot; `None` where they are the same.
+    advance: Option<Arc<Advance>>,
     pub(super) plan: Option<TablePlan>,
     pub(super) chunking: Arc<Chunking>,
     pub(super) chunks: Vec<Chunk>,
     pub(super) open_slices: Sides<usize>,
+    /// The rows that the publisher's snapshot does not hold are still to be read.
+    pub(super) images_open: bool,
     pub(super) figures: FigurePair,
     deltas_asked: Option<Vec<usize>>,
     deltas_known: bool,
@@ -90,10 +95,12 @@ impl Case {
             attempts: 0,
             unfinished: false,
             waits_for_next: false,
+            advance: None,
             plan: None,
             chunking: Arc::new(Chunking::Ranges(Vec::new())),
             chunks: Vec::new(),
             open_slices: Sides::default(),
+            images_open: false,
             figures: FigurePair::default(),
             deltas_asked: None,
             deltas_known: false,
@@ -111,8 +118,8 @@ impl Case {
         &self.table
     }
 
-    /// Begins, or goes on with, the table at a sync point.
-    pub fn open(&mut self, sync_point: u32) -> Vec<Job> {
+    /// Begins, or goes on with, the table at a sync point. `touched` is what changed between its snapshots.
+    pub fn open(&mut self, sync_point: u32, touched: Option<&Result<Arc<Touched>, Problem>>) -> Vec<Job> {
         self.generation += 1;
         self.sync_point = sync_point;
         self.waits_for_next = false;
@@ -122,7 +129,44 @@ impl Case {
         if self.is_settled() {
             return Vec::new();
         }
+        let name = &self.table.pair.name;
+        let touched = match touched {
+            Some(Err(Problem::Changed(what))) => {
+                let message = format!("{name} {what} between the two snapshots");
+                self.next_attempt(Reason::ChangedMeanwhile, message);
+                return Vec::new();
+            }
+            Some(Err(Problem::Unsupported(what))) => {
+                let message = format!("{name} {what}");
+                return self.fail(Reason::Unsupported, message);
+            }
+            Some(Ok(touched)) => Some(Arc::clone(touched)),
+            None => None,
+        };
         self.sync_points.insert(sync_point);
+        self.advance = None;
+        match touched {
+            Some(touched) if touched.lookups.is_empty() => self.advance_by(touched, Vec::new()),
+            Some(touched) => vec![self.job(Side::Publisher, Work::LookUp(touched))],
+            None => self.begin(),
+        }
+    }
+
+    /// Takes what the lookups found: from now on the publisher is read as it stood at the cut.
+    fn advance_by(&mut self, touched: Arc<Touched>, found: Vec<(usize, Position)>) -> Vec<Job> {
+        match Advance::new(touched, found) {
+            Ok(advance) => {
+                self.advance = Some(Arc::new(advance));
+                self.begin()
+            }
+            Err(contradiction) => {
+                let message = format!("{}: {contradiction}", self.table.pair.name);
+                self.fail(Reason::ChecksDisagree, message)
+            }
+        }
+    }
+
+    fn begin(&mut self) -> Vec<Job> {
         let mut jobs = self.ask_figures();
         if self.table.checks.rows {
             jobs.append(&mut match &self.plan {
@@ -143,7 +187,7 @@ impl Case {
         if !(wanted || self.table.checks.rows || !self.table.sequence_columns.is_empty()) {
             return Vec::new();
         }
-        self.figures.asked = figure_statements(&self.table, Side::Publisher).0;
+        self.figures.asked = self.job(Side::Publisher, Work::Figures).asked();
         Side::BOTH.map(|side| self.job(side, Work::Figures)).into()
     }
 
@@ -176,10 +220,15 @@ impl Case {
             self.forget_differences();
         }
         let Some(plan) = &self.plan else { return Vec::new() };
-        let slices = plan.slices.as_ref().map(|slices| match by_key {
+        let mut slices = plan.slices.as_ref().map(|slices| match by_key {
             true => (0..).zip(slices).filter(|(at, _)| self.is_open(*at)).map(|(_, slice)| slice.clone()).collect(),
             false => slices.clone(),
         });
+        self.images_open = self.has_images();
+        if self.images_open {
+            // First, so that chunks that are read through the key can be settled one by one.
+            slices.publisher.insert(0, plan::Slice::Images);
+        }
         self.open_slices = slices.as_ref().map(Vec::len);
         let tally = |side| {
             let work = |slice: &plan::Slice| Work::Tally(Arc::clone(&self.chunking), slice.clone());
@@ -188,6 +237,11 @@ impl Case {
         // Both sides in turn, so that both servers are busy from the first moment.
         let (publisher, subscriber) = (tally(Side::Publisher), tally(Side::Subscriber));
         publisher.into_iter().chain(subscriber).collect()
+    }
+
+    /// Whether rows stood at the cut that the publisher's snapshot does not hold.
+    pub(super) fn has_images(&self) -> bool {
+        self.advance.as_ref().is_some_and(|advance| advance.has_images())
     }
 
     fn is_open(&self, chunk: usize) -> bool {
@@ -202,7 +256,15 @@ impl Case {
     }
 
     pub(super) fn job(&self, side: Side, work: Work) -> Job {
-        Job { table: Arc::clone(&self.table), side, work, generation: self.generation, failures: 0, gave_way: 0 }
+        Job {
+            table: Arc::clone(&self.table),
+            side,
+            work,
+            advance: self.advance.clone().filter(|_| side == Side::Publisher),
+            generation: self.generation,
+            failures: 0,
+            gave_way: 0,
+        }
     }
 
     pub(super) fn fail(&mut self, reason: Reason, message: impl Into<String>) -> Vec<Job> {
@@ -221,6 +283,7 @@ impl Case {
                 *self.figures.values.get_mut(job.side) = Some(figures);
                 self.ask_deltas()
             }
+            (Piece::Places(places), Work::LookUp(touched)) => self.advance_by(Arc::clone(touched), places),
             (Piece::Samples(samples), Work::Sample(spec)) => {
                 let chunking = plan::cut_ranges(samples, spec.chunks);
                 self.plan_with(chunking)
@@ -277,6 +340,8 @@ impl Case {
     fn take_tallies(&mut self, side: Side, tallies: &[(u32, Tally)], slice: &plan::Slice) -> Vec<Job> {
         for (at, tally) in tallies {
             match self.chunks.get_mut(*at as usize) {
+                // Its rows were compared at an earlier cut.
+                Some(chunk) if *slice == plan::Slice::Images && chunk.settled.is_some() => {}
                 Some(chunk) => chunk.tallies.get_mut(side).merge(tally),
                 None => return self.fail(Reason::ServerError, "a row filed under a chunk that there is not"),
             }
@@ -284,13 +349,15 @@ impl Case {
         let open = self.open_slices.get_mut(side);
         *open = open.saturating_sub(1);
         let complete = *open == 0;
+        let by_heap = self.plan.as_ref().is_some_and(|plan| plan.scan == ScanKind::Heap);
+        self.images_open &= *slice != plan::Slice::Images;
         match slice {
             plan::Slice::Chunks { first, last } => {
                 for chunk in self.chunks.iter_mut().take(*last as usize + 1).skip(*first as usize) {
                     *chunk.read.get_mut(side) = true;
                 }
             }
-            _ if complete => self.chunks.iter_mut().for_each(|chunk| *chunk.read.get_mut(side) = true),
+            _ if complete && by_heap => self.chunks.iter_mut().for_each(|chunk| *chunk.read.get_mut(side) = true),
             _ => {}
         }
         self.compare_chunks()

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::compare::DifferenceKind;
-use crate::plan::{Chunking, Slice};
+use crate::plan::{Chunking, Position, Slice};
 use crate::row::Tally;
-use crate::scan::{DrillUnit, ENTRIES_MAX, Entries, Entry, Position};
+use crate::scan::{DrillUnit, ENTRIES_MAX, Entries, Entry};
 use crate::side::{Side, Sides};
 
 /// Rows of one side that are joined at once: one unit of one table at a time.

@@ -41,7 +41,8 @@ impl Case {
     /// Settles chunks whose tallies agree, and puts the others on the list of what is drilled into.
     pub(super) fn compare_chunks(&mut self) -> Vec<Job> {
         for (at, chunk) in (0..).zip(&mut self.chunks) {
-            let ready = chunk.read.publisher && chunk.read.subscriber && chunk.settled.is_none();
+            let read = chunk.read.publisher && chunk.read.subscriber && !self.images_open;
+            let ready = read && chunk.settled.is_none();
             if ready && chunk.tallies.agree() {
                 chunk.settled = Some(self.sync_point);
             } else if ready && !self.divergent.iter().any(|&(known, _)| known == at) && !drilled(&self.drill, at) {
@@ -69,7 +70,10 @@ impl Case {
         let keyed = self.table.shape.key_len() > 0;
         let next = || next_unit(&self.chunking, &mut self.divergent, keyed, by_key);
         let Some(unit) = unit.or_else(next).map(Arc::new) else { return Vec::new() };
-        let slices = plan.slices.as_ref().map(|slices| unit_slices(&unit, by_key, slices));
+        let mut slices = plan.slices.as_ref().map(|slices| unit_slices(&unit, by_key, slices));
+        if self.has_images() {
+            slices.publisher.push(Slice::Images);
+        }
         if unit.part == 0 {
             self.found_in_unit = Found::default();
         }

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::compare::{Difference, DifferenceKind, Sample, representation};
 use crate::plan::KeyText;
-use crate::scan::{Position, SampledRow, TableContext};
+use crate::plan::Position;
+use crate::scan::{SampledRow, TableContext};
 use crate::side::{Side, Sides};
 
 /// Texts of a batch in memory at once, counted in columns: with long values cut this stays within a few MiB.

@@ -13,10 +13,10 @@ use super::{After, Case, Settings};
 use crate::catalog::{Heap, Key, KeySource, Relation, Reservation, TableIndex, TablePair};
 use crate::config::CheckSet;
 use crate::error::{Error, ErrorKind};
-use crate::plan::{Bound, Chunking, Limits, Slice};
+use crate::plan::{Bound, Chunking, Limits, Position, Slice};
 use crate::row::testing::{builtin, column};
 use crate::row::{RowDigest, Shape, Tally, key_hash};
-use crate::scan::{DrillUnit, Entries, Entry, Figures, Job, Piece, Position, SampledRow, TableContext, Work};
+use crate::scan::{DrillUnit, Entries, Entry, Figures, Job, Piece, SampledRow, TableContext, Work};
 use crate::side::{Side, Sides};
 use crate::sql::QualifiedName;
 use crate::verdict::{Reason, Verdict};
@@ -112,6 +112,7 @@ impl World {
                 from.is_none_or(|from| from <= block) && to.is_none_or(|to| block < to)
             }
             Slice::Whole => true,
+            Slice::Images => false,
             Slice::Chunks { first, last } => (*first..=*last).contains(&chunking.chunk_of_key(&self.encoded(row))),
         })
         .collect()
@@ -120,6 +121,7 @@ impl World {
     fn answer(&self, job: &Job) -> Piece {
         let rows = self.rows.get(job.side);
         match &job.work {
+            Work::LookUp(_) => Piece::Places(Vec::new()),
             Work::Evaluate(expressions) => Piece::Evaluated(vec![Some("false".to_owned()); expressions.len()]),
             Work::Figures => {
                 let sum =
@@ -217,7 +219,7 @@ enum Fate {
 fn run(world: &World, mut case: Case, fates: &[(usize, Fate)]) -> Case {
     let mut fates = fates.iter();
     for point in 1..1000 {
-        let mut jobs = case.open(point);
+        let mut jobs = case.open(point, None);
         while !case.is_settled() && !case.waits_for_next() {
             assert!(!jobs.is_empty(), "nothing is under way and nothing is settled: {case:?}");
             let (pick, fate) = fates.next().copied().unwrap_or((0, Fate::Works));
@@ -337,7 +339,7 @@ fn outcome_of(tamper: impl Fn(&Job, Piece) -> Piece) -> super::TableOutcome {
     let rows = || (0..50).map(|i| (i, i)).collect();
     let world = World { rows: Sides::new(rows(), rows()), keyed: true, overflows: None };
     let mut case = Case::new(table(true, 1, vec![]), settings());
-    let mut jobs = case.open(1);
+    let mut jobs = case.open(1, None);
     while let Some(job) = jobs.pop() {
         let piece = tamper(&job, world.answer(&job));
         jobs.append(&mut case.absorb(&job, piece));
@@ -382,7 +384,7 @@ fn rows_of_one_key_that_never_fit_leave_the_table_unproven() {
     let outcome = |rows: Sides<Vec<Row>>, keyed| {
         let world = World { rows, keyed, overflows: None };
         let mut case = Case::new(table(keyed, 1, vec![]), settings());
-        let mut jobs = case.open(1);
+        let mut jobs = case.open(1, None);
         let mut cuts = BTreeSet::new();
         while let Some(job) = jobs.pop() {
             let mut piece = world.answer(&job);

@@ -68,6 +68,8 @@ mod tests {
             snapshot-age-max = "1h"
             samples = 5
             show-values = true
+            wal-interval = "10s"
+            long-transaction = "1m"
             "#,
         )
         .unwrap();
@@ -76,6 +78,7 @@ mod tests {
         assert_eq!((settings.jobs, settings.chunk_rows, settings.samples), (Some(8), Some(100_000), Some(5)));
         assert_eq!(settings.snapshot_age_max.as_deref(), Some("1h"));
         assert_eq!(settings.show_values, Some(true));
+        assert_eq!((settings.wal_interval.as_deref(), settings.long_transaction.as_deref()), (Some("10s"), Some("1m")));
         assert_eq!(read("").unwrap(), RawSettings::default());
     }
 

@@ -59,6 +59,10 @@ pub struct RawSettings {
     pub samples: Option<u64>,
     /// Whether reports hold values of other columns than keys.
     pub show_values: Option<bool>,
+    /// A duration such as `2s`, for `preflight`.
+    pub wal_interval: Option<String>,
+    /// A duration such as `5m`, for `preflight`.
+    pub long_transaction: Option<String>,
 }
 
 impl fmt::Debug for RawSettings {
@@ -79,6 +83,8 @@ impl fmt::Debug for RawSettings {
             .field("snapshot_age_max", &self.snapshot_age_max)
             .field("samples", &self.samples)
             .field("show_values", &self.show_values)
+            .field("wal_interval", &self.wal_interval)
+            .field("long_transaction", &self.long_transaction)
             .finish()
     }
 }
@@ -102,6 +108,8 @@ impl RawSettings {
             snapshot_age_max: self.snapshot_age_max.or(lower.snapshot_age_max),
             samples: self.samples.or(lower.samples),
             show_values: self.show_values.or(lower.show_values),
+            wal_interval: self.wal_interval.or(lower.wal_interval),
+            long_transaction: self.long_transaction.or(lower.long_transaction),
         }
     }
 
@@ -120,11 +128,7 @@ impl RawSettings {
             subscriptions: subscriptions(self.subscription.unwrap_or_default())?,
             tables: patterns("--table", &self.table.unwrap_or_default())?,
             exclude_tables: patterns("--exclude-table", &self.exclude_table.unwrap_or_default())?,
-            scope: match self.scope.as_deref() {
-                None | Some("database") => Scope::Database,
-                Some("published") => Scope::Published,
-                Some(other) => return Err(usage(format!("--scope: {other:?} is not one of database, published"))),
-            },
+            scope: scope(self.scope.as_deref())?,
             checks: self.checks.as_deref().map_or(Ok(CheckSet::ALL), checks)?,
             jobs: jobs(self.jobs)?,
             chunk_rows: match self.chunk_rows {
@@ -153,29 +157,51 @@ impl RawSettings {
     }
 }
 
-fn usage(message: impl Into<String>) -> Error {
+pub(super) fn usage(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Usage, message)
 }
 
-fn server(side: Side, conninfo: Option<&str>, environment: &Environment) -> Result<ConnectOptions> {
-    let variable = match side {
-        Side::Publisher => PUBLISHER_VARIABLE,
-        Side::Subscriber => SUBSCRIBER_VARIABLE,
+pub(super) fn server(side: Side, conninfo: Option<&str>, environment: &Environment) -> Result<ConnectOptions> {
+    let missing = || {
+        let variable = variable(side);
+        usage(format!("no {side} is given")).with_hint(format!("give --{side} CONNINFO, or set {variable}"))
     };
+    server_if_given(side, conninfo, environment)?.ok_or_else(missing)
+}
+
+/// As [`server`] for a side that may be left out.
+pub(super) fn server_if_given(
+    side: Side,
+    conninfo: Option<&str>,
+    environment: &Environment,
+) -> Result<Option<ConnectOptions>> {
+    let variable = variable(side);
     let (text, origin) = match conninfo {
         Some(text) => (text, format!("--{side}")),
         None => match environment.get(variable)? {
             Some(text) => (text, variable.to_owned()),
-            None => {
-                return Err(usage(format!("no {side} is given"))
-                    .with_hint(format!("give --{side} CONNINFO, or set {variable}")));
-            }
+            None => return Ok(None),
         },
     };
-    ConnectOptions::parse(text, environment).map_err(|error| error.context(origin))
+    ConnectOptions::parse(text, environment).map(Some).map_err(|error| error.context(origin))
 }
 
-fn subscriptions(names: Vec<String>) -> Result<Vec<String>> {
+fn variable(side: Side) -> &'static str {
+    match side {
+        Side::Publisher => PUBLISHER_VARIABLE,
+        Side::Subscriber => SUBSCRIBER_VARIABLE,
+    }
+}
+
+pub(super) fn scope(name: Option<&str>) -> Result<Scope> {
+    match name {
+        None | Some("database") => Ok(Scope::Database),
+        Some("published") => Ok(Scope::Published),
+        Some(other) => Err(usage(format!("--scope: {other:?} is not one of database, published"))),
+    }
+}
+
+pub(super) fn subscriptions(names: Vec<String>) -> Result<Vec<String>> {
     let mut distinct: Vec<String> = Vec::with_capacity(names.len());
     for name in names {
         if name.is_empty() || name.contains('\0') {
@@ -188,7 +214,7 @@ fn subscriptions(names: Vec<String>) -> Result<Vec<String>> {
     Ok(distinct)
 }
 
-fn patterns(flag: &str, texts: &[String]) -> Result<Vec<TablePattern>> {
+pub(super) fn patterns(flag: &str, texts: &[String]) -> Result<Vec<TablePattern>> {
     texts.iter().map(|text| TablePattern::parse(text).map_err(|error| error.context(flag))).collect()
 }
 
@@ -225,15 +251,14 @@ fn jobs(jobs: Option<u64>) -> Result<NonZeroUsize> {
 
 fn gate(name: Option<&str>) -> Result<GateMode> {
     match name {
-        None | Some("quiesced") => Ok(GateMode::Quiesced),
+        None | Some("live") => Ok(GateMode::Live),
+        Some("quiesced") => Ok(GateMode::Quiesced),
         Some("none") => Ok(GateMode::None),
-        Some("live") => Err(usage("--gate: live is not available yet")
-            .with_hint("stop the writes and use --gate quiesced, or --gate none where nothing replicates any more")),
-        Some(other) => Err(usage(format!("--gate: {other:?} is not one of quiesced, none"))),
+        Some(other) => Err(usage(format!("--gate: {other:?} is not one of live, quiesced, none"))),
     }
 }
 
-fn duration(flag: &str, text: Option<String>, default: Duration, max: Duration) -> Result<Duration> {
+pub(super) fn duration(flag: &str, text: Option<String>, default: Duration, max: Duration) -> Result<Duration> {
     let Some(text) = text else { return Ok(default) };
     let parsed = jiff::fmt::friendly::SpanParser::new().parse_duration(text.trim());
     let duration = parsed.ok().and_then(|duration| Duration::try_from(duration).ok()).ok_or_else(|| {
@@ -267,7 +292,7 @@ mod tests {
         assert_eq!(config.servers.publisher.to_string(), "old:5432/p as ann");
         assert_eq!(config.servers.subscriber.to_string(), "new:5432/ann as ann");
         assert!(config.subscriptions.is_empty() && config.tables.is_empty() && config.exclude_tables.is_empty());
-        assert_eq!((config.scope, config.checks, config.gate), (Scope::Database, CheckSet::ALL, GateMode::Quiesced));
+        assert_eq!((config.scope, config.checks, config.gate), (Scope::Database, CheckSet::ALL, GateMode::Live));
         assert_eq!((config.jobs.get(), config.chunk_rows, config.samples), (DEFAULT_JOBS, None, DEFAULT_SAMPLES));
         assert_eq!(config.lag_timeout, DEFAULT_LAG_TIMEOUT);
         assert_eq!(config.snapshot_age_max, DEFAULT_SNAPSHOT_AGE_MAX);
@@ -333,7 +358,6 @@ mod tests {
             (RawSettings { jobs: Some(65), ..raw() }, "--jobs"),
             (RawSettings { jobs: Some(u64::MAX), ..raw() }, "--jobs"),
             (RawSettings { chunk_rows: Some(0), ..raw() }, "--chunk-rows"),
-            (RawSettings { gate: text("live"), ..raw() }, "--gate: live is not available yet"),
             (RawSettings { gate: text("open"), ..raw() }, "--gate"),
             (RawSettings { lag_timeout: text("0s"), ..raw() }, "--lag-timeout must be greater than zero"),
             (RawSettings { lag_timeout: text("-5m"), ..raw() }, "--lag-timeout"),

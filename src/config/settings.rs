@@ -67,6 +67,8 @@ pub enum Scope {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum GateMode {
+    /// Writes go on: both sides are compared at one position of the publisher.
+    Live,
     /// Writes are stopped and everything is applied.
     Quiesced,
     /// Nothing replicates between the two any more: two unrelated snapshots.
@@ -78,6 +80,7 @@ impl GateMode {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::Live => "live",
             Self::Quiesced => "quiesced",
             Self::None => "none",
         }

@@ -11,6 +11,8 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 use super::failure::{POOLER_HINT, connect_error, sqlstate, translate};
 use super::pinned::{SessionSettings, pin_sql};
+use super::socket::Socket;
+use super::tap::{Tap, tap};
 use crate::config::conninfo::{ConnectOptions, Host, HostPort, TargetSessionAttrs};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -58,6 +60,8 @@ pub(super) struct Link {
     pub(super) task: ConnectionTask,
     /// Why the connection ended, once it has; requests only learn that it is closed.
     pub(super) fate: Arc<OnceLock<Error>>,
+    /// Takes the rows of a COPY from below the protocol.
+    pub(super) tap: Tap<Socket>,
 }
 
 /// The task that drives a connection; ends with its owner.
@@ -192,15 +196,7 @@ async fn attempt(request: &Request<'_>, endpoint: &Endpoint, wanted: TargetSessi
 }
 
 async fn establish(request: &Request<'_>, endpoint: &Endpoint, wanted: TargetSessionAttrs) -> Result<Opened, Failure> {
-    let link = match link(request, endpoint).await {
-        Ok(link) => link,
-        Err(error) => {
-            let translated = connect_error(&error);
-            // cannot_connect_now: it starts or stops, and another may serve.
-            let refused = error.as_db_error().is_some() && sqlstate(&error) != Some("57P03");
-            return Err(if refused { Failure::Final(translated) } else { Failure::TryNext(translated) });
-        }
-    };
+    let link = link(request, endpoint).await?;
     let probe = probe(&link).await.map_err(Failure::TryNext)?;
     if probe.version_num < MIN_VERSION_NUM {
         let version = probe.version_num;
@@ -217,36 +213,30 @@ async fn establish(request: &Request<'_>, endpoint: &Endpoint, wanted: TargetSes
     Ok(Opened { link, endpoint: endpoint.clone(), version_num: probe.version_num, backend_pid: pid })
 }
 
-async fn link(request: &Request<'_>, endpoint: &Endpoint) -> Result<Link, tokio_postgres::Error> {
+async fn link(request: &Request<'_>, endpoint: &Endpoint) -> Result<Link, Failure> {
     let options = request.options;
+    let socket = Socket::open(endpoint, options)
+        .await
+        .map_err(|error| Failure::TryNext(Error::new(ErrorKind::Connect, error.to_string())))?;
     let mut config = tokio_postgres::Config::new();
     config
         .user(options.user())
         .dbname(options.dbname())
         .application_name(request.application_name)
-        .ssl_mode(SslMode::Disable)
-        .port(endpoint.port)
-        .connect_timeout(options.connect_timeout())
-        .tcp_user_timeout(options.tcp_user_timeout());
-    match &endpoint.address {
-        Address::Ip(ip) => config.hostaddr(*ip),
-        Address::Directory(directory) => config.host_path(directory),
-    };
+        .ssl_mode(SslMode::Disable);
     if let Some(password) = options.password() {
         config.password(password);
     }
     if let Some(options) = options.options() {
         config.options(options);
     }
-    match options.keepalives() {
-        None => config.keepalives(false),
-        Some(keepalives) => config
-            .keepalives(true)
-            .keepalives_idle(keepalives.idle)
-            .keepalives_interval(keepalives.interval)
-            .keepalives_retries(keepalives.count),
-    };
-    let (client, connection) = config.connect(NoTls).await?;
+    let (stream, tap) = tap(socket);
+    let (client, connection) = config.connect_raw(stream, NoTls).await.map_err(|error| {
+        let translated = connect_error(&error);
+        // cannot_connect_now: it starts or stops, and another may serve.
+        let refused = error.as_db_error().is_some() && sqlstate(&error) != Some("57P03");
+        if refused { Failure::Final(translated) } else { Failure::TryNext(translated) }
+    })?;
     let fate = Arc::new(OnceLock::new());
     let told = Arc::clone(&fate);
     let task = tokio::spawn(async move {
@@ -256,7 +246,7 @@ async fn link(request: &Request<'_>, endpoint: &Endpoint) -> Result<Link, tokio_
             told.get_or_init(|| translate(&error));
         }
     });
-    Ok(Link { client, task: ConnectionTask(task), fate })
+    Ok(Link { client, task: ConnectionTask(task), fate, tap })
 }
 
 /// What a session says about itself before anything is pinned.

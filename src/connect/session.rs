@@ -4,12 +4,15 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio_postgres::{Client, CopyOutStream, NoTls, SimpleQueryMessage};
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
+use super::copy::CopyStream;
 use super::failure::{POOLER_HINT, sqlstate, translate};
 use super::nonce::nonce;
 use super::open::{self, ConnectionTask, Endpoint, Link, Opened};
 use super::pinned::{NONCE_SETTING, SessionSettings};
+use super::socket::Socket;
+use super::tap::Tap;
 use crate::config::conninfo::ConnectOptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::side::Side;
@@ -31,6 +34,8 @@ pub struct Session {
     client: Client,
     task: ConnectionTask,
     fate: Arc<OnceLock<Error>>,
+    tap: Tap<Socket>,
+    options: Arc<ConnectOptions>,
     side: Side,
     role: String,
     endpoint: Endpoint,
@@ -69,8 +74,9 @@ impl Session {
         let nonce = nonce().to_string();
         let request = open::Request { options, settings, application_name: &application_name, nonce: &nonce };
         let opened = open::open(&request, pin).await.map_err(|error| error.context(side))?;
-        let Opened { link: Link { client, task, fate }, endpoint, version_num, backend_pid } = opened;
-        Ok(Self { client, task, fate, side, role: role.to_owned(), endpoint, version_num, backend_pid, nonce })
+        let Opened { link: Link { client, task, fate, tap }, endpoint, version_num, backend_pid } = opened;
+        let (options, role) = (Arc::new(options.clone()), role.to_owned());
+        Ok(Self { client, task, fate, tap, options, side, role, endpoint, version_num, backend_pid, nonce })
     }
 
     /// The side that it belongs to.
@@ -198,13 +204,14 @@ impl Session {
         Error::new(ErrorKind::Corrupt, format!("{}: expected {expected} in an answer of the server", self.side))
     }
 
-    /// Starts a COPY TO STDOUT. One at a time; errors of the stream go through [`Session::error`].
+    /// Starts a COPY TO STDOUT. One at a time.
     ///
     /// # Errors
     ///
     /// See [`Session::error`].
-    pub async fn copy_out(&self, sql: &str) -> Result<CopyOutStream> {
-        self.client.copy_out(sql).await.map_err(|error| self.error(&error))
+    pub async fn copy_out(&self, sql: &str) -> Result<CopyStream<'_>> {
+        let responses = self.client.copy_out(sql).await.map_err(|error| self.error(&error))?;
+        CopyStream::begin(self, &self.tap, responses)
     }
 
     /// Translates an error of this session as [`super::server_error`] does, with the side in front and, where the
@@ -236,7 +243,12 @@ impl Session {
     /// A handle that can cancel what the session is doing while another task owns the session.
     #[must_use]
     pub fn cancel_token(&self) -> CancelToken {
-        CancelToken { token: self.client.cancel_token(), side: self.side }
+        CancelToken {
+            token: self.client.cancel_token(),
+            endpoint: self.endpoint.clone(),
+            options: Arc::clone(&self.options),
+            side: self.side,
+        }
     }
 
     /// Ends an idle session politely; one that does not end within two seconds is cut off.
@@ -332,6 +344,8 @@ impl fmt::Debug for Session {
 #[derive(Clone)]
 pub struct CancelToken {
     token: tokio_postgres::CancelToken,
+    endpoint: Endpoint,
+    options: Arc<ConnectOptions>,
     side: Side,
 }
 
@@ -346,14 +360,20 @@ impl CancelToken {
     /// the server could not be reached.
     pub async fn cancel(&self) -> Result<()> {
         let what = format!("{}: cancelling a statement", self.side);
-        match tokio::time::timeout(CANCEL_TIMEOUT, self.token.cancel_query(NoTls)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(super::failure::connect_error(&error).context(what)),
+        match tokio::time::timeout(CANCEL_TIMEOUT, self.request()).await {
+            Ok(requested) => requested.map_err(|error| error.context(what)),
             Err(_) => {
                 let seconds = CANCEL_TIMEOUT.as_secs();
                 Err(Error::new(ErrorKind::TimedOut, format!("no answer within {seconds} s")).context(what))
             }
         }
+    }
+
+    async fn request(&self) -> Result<()> {
+        let socket = Socket::open(&self.endpoint, &self.options)
+            .await
+            .map_err(|error| Error::new(ErrorKind::Connect, error.to_string()))?;
+        self.token.cancel_query_raw(socket, NoTls).await.map_err(|error| super::failure::connect_error(&error))
     }
 }
 

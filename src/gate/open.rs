@@ -4,16 +4,19 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::catalog::Subscription;
+use crate::catalog::{Subscription, TablePair};
 use crate::config::GateMode;
 use crate::connect::Session;
 use crate::error::{Error, ErrorKind, Result};
+use crate::gate::live;
 use crate::gate::observe::{self, unexpected};
-use crate::gate::rules::{Around, Caught, NotYet, SnapshotText, accept_caught_up, accept_still};
+use crate::gate::rules::{Around, Caught, NotYet, accept_caught_up, accept_still};
+use crate::gate::slot;
+use crate::gate::snapshot::SnapshotText;
 use crate::gate::stall;
+use crate::gate::window::Window;
 use crate::lsn::Lsn;
 use crate::side::{Side, Sides};
-use crate::sql;
 
 /// Pause between two looks at how far replay is: short beside a round trip of replication, long beside a query.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
@@ -25,8 +28,8 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 const ATTEMPTS_BEFORE_DECODING: u32 = 3;
 /// Longest time a keeper may take to say that it is alive.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest time the publisher may take to copy a slot. Copying does not wait for running transactions.
-const SLOT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often more may have changed between the snapshots than memory holds.
+const WINDOWS_MAX: u32 = 3;
 
 /// A snapshot that other sessions can import while its keeper lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,8 +45,6 @@ pub struct Snapshot {
 pub struct Keepers {
     /// One on each side.
     pub sessions: Sides<Session>,
-    /// On the publisher, for a temporary slot and nothing else: any error in its session drops it. Opened when needed.
-    pub slot: Option<Session>,
 }
 
 /// A pair of snapshots at which both sides can be compared.
@@ -61,6 +62,10 @@ pub struct SyncPoint {
     pub lag_bytes: Option<u64>,
     /// How equality at one position was established.
     pub proof: String,
+    /// Transactions that the subscriber's snapshot holds and the publisher's does not, and the keys that they touched.
+    pub in_flight: (u64, u64),
+    /// WAL that the publisher had to decode again for a copied slot, in bytes; `None` where nothing was decoded.
+    pub decoded_bytes: Option<u64>,
     /// How long it was waited for.
     pub waited: Duration,
     /// When the older of the two snapshots was taken.
@@ -88,6 +93,8 @@ pub struct Request<'a> {
     pub mode: GateMode,
     /// The subscriptions that join both sides.
     pub subscriptions: &'a [Subscription],
+    /// The tables that are compared.
+    pub tables: &'a [TablePair],
     /// Size of a WAL segment of the publisher in bytes.
     pub wal_segment_bytes: u64,
     /// How long to wait.
@@ -100,6 +107,14 @@ pub struct Request<'a> {
     pub slot_session: &'a (dyn Fn() -> futures::future::BoxFuture<'a, Result<Session>> + Sync),
 }
 
+/// A sync point as it was opened.
+pub struct Opened {
+    /// The pair of snapshots.
+    pub point: SyncPoint,
+    /// What changed between them; `None` where nothing did, or nothing is known (gate `none`).
+    pub window: Option<Window>,
+}
+
 /// Takes a pair of snapshots.
 ///
 /// # Errors
@@ -108,38 +123,168 @@ pub async fn open(
     control: Sides<&Session>,
     keepers: &mut Keepers,
     request: &Request<'_>,
-) -> Result<Result<SyncPoint, NotReached>> {
-    let begun = Instant::now();
-    if request.mode == GateMode::None {
-        return unrelated(keepers, request.id, begun).await.map(Ok);
+) -> Result<Result<Opened, NotReached>> {
+    let mut wait = Wait::new(request);
+    let opened = match request.mode {
+        GateMode::None => return unrelated(keepers, request.id, wait.begun).await.map(Ok),
+        GateMode::Quiesced => quiesced(control, keepers, &mut wait, None).await?,
+        GateMode::Live => live(control, keepers, &mut wait).await?,
+    };
+    match opened {
+        Ok(mut opened) => {
+            opened.point.waited = wait.begun.elapsed();
+            Ok(Ok(opened))
+        }
+        Err((not_yet, position, besides)) => Ok(Err(not_reached(control, &wait, &not_yet, position, besides).await)),
     }
-    let mut pause = POLL_INTERVAL;
-    let mut reported = begun;
+}
+
+/// What was waited for last, the publisher's position then, and what is to be said besides.
+type GivenUp = (NotYet, Lsn, Option<String>);
+
+/// Patience: pauses between attempts, and the end of them.
+struct Wait<'a, 'r> {
+    request: &'a Request<'r>,
+    begun: Instant,
+    reported: Instant,
+    pause: Duration,
+}
+
+impl<'a, 'r> Wait<'a, 'r> {
+    fn new(request: &'a Request<'r>) -> Self {
+        let begun = Instant::now();
+        Self { request, begun, reported: begun, pause: POLL_INTERVAL }
+    }
+
+    fn deadline(&self) -> Instant {
+        self.begun + self.request.timeout
+    }
+
+    /// Pauses before the next attempt. False if there is to be none.
+    async fn again(&mut self, not_yet: &NotYet) -> Result<bool> {
+        let waited = self.begun.elapsed();
+        if waited >= self.request.timeout || matches!(not_yet, NotYet::ForeignPosition { .. }) {
+            return Ok(false);
+        }
+        if self.reported.elapsed() >= REPORT_INTERVAL {
+            self.reported = Instant::now();
+            (self.request.waiting)(&not_yet.to_string(), waited);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(self.pause.min(self.request.timeout.saturating_sub(waited))) => {}
+            () = self.request.stop.cancelled() => return Err(Error::new(ErrorKind::Interrupted, "interrupted while waiting for the sync point")),
+        }
+        self.pause = (self.pause * 2).min(POLL_INTERVAL_MAX);
+        Ok(true)
+    }
+}
+
+async fn not_reached(
+    control: Sides<&Session>,
+    wait: &Wait<'_, '_>,
+    not_yet: &NotYet,
+    position: Lsn,
+    besides: Option<String>,
+) -> NotReached {
+    let waited = wait.begun.elapsed();
+    let mut message = format!("waited {} s for {not_yet}", waited.as_secs());
+    if let Some(besides) = besides {
+        message.push_str("; ");
+        message.push_str(&besides);
+    }
+    let causes = stall::likely_causes(control.publisher, control.subscriber, wait.request.subscriptions).await;
+    if !causes.is_empty() {
+        message.push_str("; likely because ");
+        message.push_str(&causes.join("; "));
+    }
+    let applied_lsn = match not_yet {
+        NotYet::Behind { replayed, .. } => *replayed,
+        _ => None,
+    };
+    NotReached { message, publisher_lsn: Some(position), applied_lsn, waited }
+}
+
+/// Why a temporary slot was refused, for people.
+fn refusal(error: &Error) -> String {
+    let grant = if error.kind() == ErrorKind::Permission { " (ALTER ROLE ... REPLICATION)" } else { "" };
+    format!("{error}{grant}")
+}
+
+/// Whether a failure says something of the run as a whole, and not only of the slot.
+fn is_fatal(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Lost | ErrorKind::Connect | ErrorKind::Interrupted | ErrorKind::Corrupt)
+}
+
+async fn live(control: Sides<&Session>, keepers: &Keepers, wait: &mut Wait<'_, '_>) -> Result<Result<Opened, GivenUp>> {
+    let request = wait.request;
+    for attempts in 1.. {
+        let target = observe::insert_position(control.publisher, request.wal_segment_bytes).await?;
+        while let Err(not_yet) = live::approach(control, request, target).await? {
+            if !wait.again(&not_yet).await? {
+                return Ok(Err((not_yet, target, None)));
+            }
+        }
+        let slot = match live::slot(control, request).await {
+            Ok(slot) => slot,
+            Err(error) if is_fatal(&error) => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "no temporary slot: only a moment without writes will do");
+                return quiesced(control, keepers, wait, Some(error)).await;
+            }
+        };
+        wait.pause = POLL_INTERVAL;
+        loop {
+            match live::attempt(control, keepers, &slot, request, wait.deadline()).await? {
+                live::Attempt::Accepted(opened) => return Ok(Ok(*opened)),
+                live::Attempt::NotYet(not_yet, position) => {
+                    release(keepers).await?;
+                    if !wait.again(&not_yet).await? {
+                        return Ok(Err((not_yet, position, None)));
+                    }
+                }
+                live::Attempt::Undecodable(error, position) => {
+                    release(keepers).await?;
+                    let not_yet = NotYet::Undecodable { error: error.to_string() };
+                    if attempts >= WINDOWS_MAX
+                        || error.kind() != ErrorKind::Unsupported
+                        || !wait.again(&not_yet).await?
+                    {
+                        return Ok(Err((not_yet, position, None)));
+                    }
+                    break;
+                }
+            }
+        }
+    }
+    Err(Error::new(ErrorKind::TimedOut, "no sync point"))
+}
+
+async fn quiesced(
+    control: Sides<&Session>,
+    keepers: &Keepers,
+    wait: &mut Wait<'_, '_>,
+    mut refused: Option<Error>,
+) -> Result<Result<Opened, GivenUp>> {
+    let request = wait.request;
+    let mut slot: Option<Session> = None;
     let mut moved = 0;
-    let mut refused: Option<Error> = None;
-    // What the role may not do, and what cannot be decoded, is not to be had the next time, either.
-    let mut may_ask = true;
     loop {
-        if moved >= ATTEMPTS_BEFORE_DECODING && keepers.slot.is_none() && may_ask {
-            match slot(request).await {
-                Ok(session) => keepers.slot = session,
+        // What the role may not do, and what cannot be decoded, is not to be had the next time, either.
+        if moved >= ATTEMPTS_BEFORE_DECODING && slot.is_none() && refused.is_none() {
+            match copied_slot(request).await {
+                Ok(session) => slot = session,
                 Err(error) => {
                     tracing::debug!(%error, "no temporary slot");
-                    may_ask = error.kind() != ErrorKind::Permission;
                     refused = Some(error);
                 }
             }
         }
-        let (not_yet, position) = match attempt(control, keepers, request).await? {
-            Attempt::Accepted(mut point) => {
-                point.waited = begun.elapsed();
-                keepers.slot = None;
-                return Ok(Ok(*point));
-            }
+        let (not_yet, position) = match attempt(control, keepers, slot.as_ref(), request).await? {
+            Attempt::Accepted(point) => return Ok(Ok(Opened { point: *point, window: None })),
             Attempt::NotYet(not_yet, position) => (not_yet, position),
             Attempt::Undecodable(error) => {
                 tracing::warn!(%error, "the publications cannot be decoded; going on without a temporary slot");
-                (keepers.slot, may_ask, refused) = (None, false, Some(error));
+                (slot, refused) = (None, Some(error));
                 release(keepers).await?;
                 continue;
             }
@@ -148,38 +293,19 @@ pub async fn open(
         if matches!(not_yet, NotYet::Moved { .. }) {
             moved += 1;
         }
-        let waited = begun.elapsed();
-        if waited >= request.timeout || matches!(not_yet, NotYet::ForeignPosition { .. }) {
-            let mut message = format!("waited {} s for {not_yet}", waited.as_secs());
-            if let (NotYet::Moved { .. }, None, Some(error)) = (&not_yet, &keepers.slot, &refused) {
-                message.push_str(&format!(
-                    "; a temporary slot would show whether they changed a published table: {error}"
-                ));
-                if error.kind() == ErrorKind::Permission {
-                    message.push_str(" (ALTER ROLE ... REPLICATION)");
+        if !wait.again(&not_yet).await? {
+            let besides = match (&not_yet, &refused, request.mode) {
+                (_, Some(error), GateMode::Live) => {
+                    Some(format!("without a temporary slot only a moment without writes will do: {}", refusal(error)))
                 }
-            }
-            keepers.slot = None;
-            let causes = stall::likely_causes(control.publisher, control.subscriber, request.subscriptions).await;
-            if !causes.is_empty() {
-                message.push_str("; likely because ");
-                message.push_str(&causes.join("; "));
-            }
-            let applied_lsn = match not_yet {
-                NotYet::Behind { replayed, .. } => replayed,
+                (NotYet::Moved { .. }, Some(error), _) => Some(format!(
+                    "a temporary slot would show whether they changed a published table: {}",
+                    refusal(error)
+                )),
                 _ => None,
             };
-            return Ok(Err(NotReached { message, publisher_lsn: Some(position), applied_lsn, waited }));
+            return Ok(Err((not_yet, position, besides)));
         }
-        if reported.elapsed() >= REPORT_INTERVAL {
-            reported = Instant::now();
-            (request.waiting)(&not_yet.to_string(), waited);
-        }
-        tokio::select! {
-            () = tokio::time::sleep(pause.min(request.timeout.saturating_sub(waited))) => {}
-            () = request.stop.cancelled() => return Err(Error::new(ErrorKind::Interrupted, "interrupted while waiting for the sync point")),
-        }
-        pause = (pause * 2).min(POLL_INTERVAL_MAX);
     }
 }
 
@@ -191,11 +317,16 @@ enum Attempt {
 }
 
 /// One attempt, in the order that the rules ask for. Whatever fails, the keepers' transactions are left to [`release`].
-async fn attempt(control: Sides<&Session>, keepers: &Keepers, request: &Request<'_>) -> Result<Attempt> {
+async fn attempt(
+    control: Sides<&Session>,
+    keepers: &Keepers,
+    slot: Option<&Session>,
+    request: &Request<'_>,
+) -> Result<Attempt> {
     let segment = request.wal_segment_bytes;
-    if let Some(slot) = &keepers.slot {
+    if let Some(slot) = slot {
         // Everything up to here is decoded and thrown away, so that what is decoded later came after.
-        if let Err(error) = slot.value(&observe::decode_sql(&slot_name(slot), request.subscriptions)).await {
+        if let Err(error) = slot.value(&observe::count_changes_sql(&slot::name(slot), request.subscriptions)).await {
             return Ok(Attempt::Undecodable(error));
         }
     }
@@ -227,9 +358,9 @@ async fn attempt(control: Sides<&Session>, keepers: &Keepers, request: &Request<
     };
     let mut accepted = accept_still(&around);
     if matches!(accepted, Err(NotYet::Moved { .. }))
-        && let Some(slot) = &keepers.slot
+        && let Some(slot) = slot
     {
-        let changes = match slot.value(&observe::decode_sql(&slot_name(slot), request.subscriptions)).await {
+        let changes = match slot.value(&observe::count_changes_sql(&slot::name(slot), request.subscriptions)).await {
             Ok(changes) => changes,
             Err(error) => return Ok(Attempt::Undecodable(error)),
         };
@@ -247,6 +378,8 @@ async fn attempt(control: Sides<&Session>, keepers: &Keepers, request: &Request<
             applied_lsn: Some(target),
             lag_bytes: Some(0),
             proof: stillness.proof().to_owned(),
+            in_flight: (0, 0),
+            decoded_bytes: None,
             waited: Duration::ZERO,
             opened,
         })),
@@ -255,25 +388,32 @@ async fn attempt(control: Sides<&Session>, keepers: &Keepers, request: &Request<
 }
 
 /// Two snapshots that nothing joins.
-async fn unrelated(keepers: &Keepers, id: u32, begun: Instant) -> Result<SyncPoint> {
+async fn unrelated(keepers: &Keepers, id: u32, begun: Instant) -> Result<Opened> {
     let opened = Instant::now();
     let (publisher, _) = export(keepers, Side::Publisher, None).await?;
     let (subscriber, _) = export(keepers, Side::Subscriber, None).await?;
-    Ok(SyncPoint {
+    let point = SyncPoint {
         id,
         snapshots: Sides { publisher, subscriber },
         publisher_lsn: None,
         applied_lsn: None,
         lag_bytes: None,
         proof: "none: two unrelated snapshots".to_owned(),
+        in_flight: (0, 0),
+        decoded_bytes: None,
         waited: begun.elapsed(),
         opened,
-    })
+    };
+    Ok(Opened { point, window: None })
 }
 
 /// Begins the keeper's transaction on a side and exports its snapshot. With a segment size, the insert position is read
 /// in the statement that takes the snapshot: what is visible in it committed before.
-async fn export(keepers: &Keepers, side: Side, wal_segment_bytes: Option<u64>) -> Result<(Snapshot, Option<Lsn>)> {
+pub(crate) async fn export(
+    keepers: &Keepers,
+    side: Side,
+    wal_segment_bytes: Option<u64>,
+) -> Result<(Snapshot, Option<Lsn>)> {
     let keeper = keepers.sessions.get(side);
     let position = if wal_segment_bytes.is_some() { "pg_catalog.pg_current_wal_insert_lsn()" } else { "NULL" };
     let batch = format!(
@@ -297,7 +437,7 @@ async fn export(keepers: &Keepers, side: Side, wal_segment_bytes: Option<u64>) -
 ///
 /// # Errors
 /// Where a keeper's session is lost.
-async fn release(keepers: &Keepers) -> Result<()> {
+pub(crate) async fn release(keepers: &Keepers) -> Result<()> {
     let Sides { publisher, subscriber } = keepers.sessions.as_ref();
     let (publisher, subscriber) =
         futures::future::join(publisher.batch("ROLLBACK"), subscriber.batch("ROLLBACK")).await;
@@ -339,28 +479,10 @@ impl Keepers {
     }
 }
 
-/// Slot names are unique in a cluster; the process of the session is as well.
-fn slot_name(session: &Session) -> String {
-    format!("triplecheck_{}", session.backend_pid())
-}
-
-/// A temporary copy of the first subscription's slot, in a session of its own. Where the role may not have one or no slot
-/// is free, the gate goes on without.
-async fn slot(request: &Request<'_>) -> Result<Option<Session>> {
+/// A temporary copy of the first subscription's slot, in a session of its own.
+async fn copied_slot(request: &Request<'_>) -> Result<Option<Session>> {
     let Some(source) = request.subscriptions.first() else { return Ok(None) };
     let session = (request.slot_session)().await?;
-    // Copied, not created: creation waits for every running transaction, of other databases, too. Two slots that differ
-    // only in how far they were confirmed decode the same later changes.
-    let copy = format!(
-        "SELECT pg_catalog.pg_copy_logical_replication_slot({}, {}, true)",
-        sql::literal(&source.slot),
-        sql::literal(&slot_name(&session))
-    );
-    match tokio::time::timeout(SLOT_TIMEOUT, session.value(&copy)).await {
-        Ok(copied) => copied.map(|_| Some(session)),
-        Err(_) => {
-            let message = format!("copying slot {} took longer than {} s", source.slot, SLOT_TIMEOUT.as_secs());
-            Err(Error::new(ErrorKind::TimedOut, message))
-        }
-    }
+    slot::copy(&session, source).await?;
+    Ok(Some(session))
 }

@@ -55,15 +55,6 @@ impl Chunking {
         }
     }
 
-    /// Whether a key in normal form lies in a range chunk.
-    #[must_use]
-    pub fn holds(&self, chunk: u32, encoded: &[u8]) -> bool {
-        let (from, to) = self.ends(chunk);
-        matches!(self, Self::Ranges(_))
-            && from.is_none_or(|from| from.encoded.as_slice() <= encoded)
-            && to.is_none_or(|to| encoded < to.encoded.as_slice())
-    }
-
     /// The ends of a range chunk: inclusive lower, exclusive upper, `None` where open.
     #[must_use]
     pub fn ends(&self, chunk: u32) -> (Option<&Bound>, Option<&Bound>) {
@@ -162,7 +153,6 @@ mod tests {
             let (from, to) = chunking.ends(chunk);
             assert!(from.is_none_or(|from| from.encoded.as_slice() <= &[value][..]));
             assert!(to.is_none_or(|to| to.encoded.as_slice() > &[value][..]));
-            assert!((0..4).all(|other| chunking.holds(other, &[value]) == (other == chunk)));
             counts[chunk as usize] += 1;
             counts
         });

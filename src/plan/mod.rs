@@ -4,15 +4,21 @@
 //! The chunks of a table tile its whole key space: ranges are half-open and open at both ends, buckets take the key's
 //! hash modulo their number. So every row, also one that should not be there, belongs to exactly one chunk.
 
+mod advance;
 mod chunks;
+mod position;
 mod range;
 mod slices;
 mod statement;
 
+pub use advance::{Advance, Finding, lookup_statement};
 pub use chunks::{Bound, Chunking, SampleSpec, cut_ranges, sample_spec};
+pub use position::Position;
 pub use range::{ChunkRange, KeyText};
 pub use slices::{Slice, slices};
-pub use statement::{Reading, column_names, heap_check, sample_statement, select_list, statement};
+pub use statement::{
+    Reading, Source, column_names, heap_check, rows_statement, sample_statement, select_list, source, statement,
+};
 
 use std::num::NonZeroU64;
 use std::time::Duration;

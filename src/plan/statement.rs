@@ -1,7 +1,7 @@
 //! The statements that read user tables.
 
 use crate::catalog::{Relation, TablePair};
-use crate::plan::{Bound, Chunking, SampleSpec, Slice};
+use crate::plan::{Advance, Bound, Chunking, Position, SampleSpec, Slice};
 use crate::row::Shape;
 use crate::side::Side;
 use crate::sql;
@@ -42,16 +42,16 @@ pub fn select_list(pair: &TablePair, shape: &Shape, reading: &Reading) -> String
 }
 
 /// The conditions of a statement, joined; empty where there are none.
-fn where_clause(conditions: &[String]) -> String {
+pub(super) fn where_clause(conditions: &[String]) -> String {
     if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) }
 }
 
-fn filter(relation: &Relation) -> Option<String> {
+pub(super) fn filter(relation: &Relation) -> Option<String> {
     relation.filter.as_ref().map(|filter| format!("({filter})"))
 }
 
 /// The relation in a FROM clause. Inheritance children are tables of their own; partitions are parts of their root.
-fn from(relation: &Relation) -> String {
+pub(super) fn from(relation: &Relation) -> String {
     if relation.partitioned { relation.name.to_sql() } else { format!("ONLY {}", relation.name.to_sql()) }
 }
 
@@ -80,19 +80,72 @@ fn row_comparison(pair: &TablePair, shape: &Shape, side: Side, operator: &str, b
     format!("({}) OPERATOR(pg_catalog.{operator}) ({})", columns.join(", "), values.join(", "))
 }
 
+/// What is read of one side: a table as its snapshot has it, or as it stood at the cut.
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    /// The table.
+    pub pair: &'a TablePair,
+    /// The side.
+    pub side: Side,
+    /// What makes the cut of the snapshot, on the publisher; `None` where that is the same.
+    pub advance: Option<&'a Advance>,
+}
+
+impl Source<'_> {
+    fn relation(&self) -> &Relation {
+        self.pair.relations.get(self.side)
+    }
+
+    fn excluded(&self, slice: &Slice) -> Option<String> {
+        self.advance.and_then(|advance| advance.condition(self.relation(), slice))
+    }
+
+    fn images(&self) -> Option<String> {
+        self.advance.filter(|advance| advance.has_images()).map(|advance| advance.images(self.pair))
+    }
+}
+
+/// What stands behind FROM in a statement over the whole table: the table and its conditions, or both parts of it.
+#[must_use]
+pub fn source(source: Source<'_>) -> String {
+    let relation = source.relation();
+    let conditions: Vec<_> = filter(relation).into_iter().chain(source.excluded(&Slice::Whole)).collect();
+    let rows = format!("{}{}", from(relation), where_clause(&conditions));
+    let Some(images) = source.images() else { return rows };
+    let columns: Vec<_> = source.pair.columns.iter().map(|column| sql::identifier(&column.name)).collect();
+    let columns = columns.join(", ");
+    format!("(SELECT {columns} FROM {rows} UNION ALL SELECT {columns} FROM {images}) AS at_cut")
+}
+
+/// The statements that read the rows at some positions: whatever the key, its index or the number of duplicates.
+#[must_use]
+pub fn rows_statement(of: Source<'_>, shape: &Shape, positions: &[Position], characters: usize) -> Vec<String> {
+    let list = select_list(of.pair, shape, &Reading::ImagePositionAndTexts(characters));
+    let statement = |source: &str, positions: &[Position]| {
+        let tids: Vec<_> = positions.iter().map(|at| format!("\"{}\"", at.ctid())).collect();
+        let tids = sql::literal(&format!("{{{}}}", tids.join(",")));
+        (!positions.is_empty()).then(|| {
+            format!("COPY (SELECT {list} FROM {source} WHERE ctid = ANY ({tids}::pg_catalog.tid[])) TO STDOUT (FORMAT binary)")
+        })
+    };
+    let (images, rows): (Vec<_>, Vec<_>) = positions.iter().partition(|position| position.is_image());
+    let images = of.images().and_then(|source| statement(&source, &images));
+    statement(&from(of.relation()), &rows).into_iter().chain(images).collect()
+}
+
 /// The statement that reads a slice of one side.
 #[must_use]
-pub fn statement(
-    pair: &TablePair,
-    shape: &Shape,
-    side: Side,
-    chunking: &Chunking,
-    slice: &Slice,
-    reading: &Reading,
-) -> String {
-    let relation = pair.relations.get(side);
+pub fn statement(of: Source<'_>, shape: &Shape, chunking: &Chunking, slice: &Slice, reading: &Reading) -> String {
+    let Source { pair, side, .. } = of;
+    let relation = of.relation();
     let mut conditions = Vec::new();
     let mut source = from(relation);
+    if *slice == Slice::Images {
+        let list = select_list(pair, shape, reading);
+        // Without images there is nothing to read; the decoder has applied the filter.
+        let images = of.images().unwrap_or_else(|| format!("{source} WHERE false"));
+        return format!("COPY (SELECT {list} FROM {images}) TO STDOUT (FORMAT binary)");
+    }
     match slice {
         Slice::Blocks { heap, from, to } => {
             if let Some(facts) = relation.heaps.get(*heap) {
@@ -101,7 +154,7 @@ pub fn statement(
             conditions.extend(from.map(|block| format!("ctid OPERATOR(pg_catalog.>=) '({block},0)'::pg_catalog.tid")));
             conditions.extend(to.map(|block| format!("ctid OPERATOR(pg_catalog.<) '({block},0)'::pg_catalog.tid")));
         }
-        Slice::Whole => {}
+        Slice::Whole | Slice::Images => {}
         Slice::Chunks { first, last } => {
             let (lower, upper) = (chunking.ends(*first).0, chunking.ends(*last).1);
             conditions.extend(lower.map(|bound| row_comparison(pair, shape, side, ">=", bound)));
@@ -109,6 +162,7 @@ pub fn statement(
         }
     }
     conditions.extend(filter(relation));
+    conditions.extend(of.excluded(slice));
     let list = select_list(pair, shape, reading);
     format!("COPY (SELECT {list} FROM {source}{}) TO STDOUT (FORMAT binary)", where_clause(&conditions))
 }
@@ -141,7 +195,7 @@ pub fn sample_statement(pair: &TablePair, shape: &Shape, spec: &SampleSpec) -> S
 pub fn heap_check(relation: &Relation, slice: &Slice) -> String {
     let heaps: Vec<_> = match slice {
         Slice::Blocks { heap, .. } => relation.heaps.get(*heap).into_iter().collect(),
-        Slice::Whole | Slice::Chunks { .. } => relation.heaps.iter().collect(),
+        Slice::Whole | Slice::Chunks { .. } | Slice::Images => relation.heaps.iter().collect(),
     };
     let oids: Vec<_> = heaps.iter().map(|heap| heap.oid.to_string()).collect();
     let mut checks = vec![format!(
@@ -201,11 +255,16 @@ mod tests {
         Chunking::Ranges(vec![bound("-5"), bound("7")])
     }
 
+    fn at_snapshot(pair: &TablePair, side: Side) -> Source<'_> {
+        Source { pair, side, advance: None }
+    }
+
     #[test]
     fn slices_are_read_with_quoted_names_and_qualified_operators() {
         let pair = table();
         let shape = Shape::new(&pair);
-        let read = |slice: &Slice| statement(&pair, &shape, Side::Subscriber, &bounds(), slice, &Reading::Image);
+        let read =
+            |slice: &Slice| statement(at_snapshot(&pair, Side::Subscriber), &shape, &bounds(), slice, &Reading::Image);
         assert_eq!(
             read(&Slice::Blocks { heap: 0, from: Some(8), to: Some(16) }),
             r#"COPY (SELECT "id", "at", "No""te" FROM ONLY "My"."t" WHERE ctid OPERATOR(pg_catalog.>=) '(8,0)'::pg_catalog.tid AND ctid OPERATOR(pg_catalog.<) '(16,0)'::pg_catalog.tid) TO STDOUT (FORMAT binary)"#
@@ -224,7 +283,8 @@ mod tests {
     fn the_ends_of_the_key_space_are_open() {
         let pair = table();
         let shape = Shape::new(&pair);
-        let read = |slice: &Slice| statement(&pair, &shape, Side::Publisher, &bounds(), slice, &Reading::Image);
+        let read =
+            |slice: &Slice| statement(at_snapshot(&pair, Side::Publisher), &shape, &bounds(), slice, &Reading::Image);
         assert!(!read(&Slice::Chunks { first: 0, last: 0 }).contains(">="));
         assert!(!read(&Slice::Chunks { first: 2, last: 2 }).contains("OPERATOR(pg_catalog.<)"));
         assert!(!read(&Slice::Chunks { first: 0, last: 2 }).contains("WHERE"));
@@ -241,7 +301,8 @@ mod tests {
             r#"FROM ONLY "My"."t" TABLESAMPLE SYSTEM (12.5) WHERE ((id > 1) OR (id < 0)) AND pg_catalog.random() OPERATOR(pg_catalog.<) 0.25) TO STDOUT (FORMAT binary)"#
         ));
         let slice = Slice::Blocks { heap: 0, from: None, to: Some(8) };
-        let read = statement(&pair, &shape, Side::Publisher, &bounds(), &slice, &Reading::ImageAndPosition);
+        let read =
+            statement(at_snapshot(&pair, Side::Publisher), &shape, &bounds(), &slice, &Reading::ImageAndPosition);
         assert!(read.contains(r#""No""te", tableoid, ctid FROM"#) && read.contains("AND ((id > 1) OR (id < 0))"));
     }
 

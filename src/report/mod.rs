@@ -3,12 +3,14 @@
 pub mod csv_report;
 pub mod json;
 pub mod plan;
+pub mod preflight;
 pub mod text;
 
 mod closing;
 mod details;
 pub(crate) mod escape;
-pub(crate) mod figures;
+
+pub(crate) use crate::run::figures;
 
 #[cfg(test)]
 pub(crate) mod fixtures;

@@ -118,7 +118,7 @@ fn millis(duration: Duration) -> u64 {
 
 fn gate(config: &Config, first: Option<&SyncPoint>, not_reached: Option<&NotReached>) -> Gate {
     let mode = config.gate.name().to_owned();
-    let in_flight = InFlight::default();
+    let in_flight = first.map(in_flight).unwrap_or_default();
     match (first, not_reached) {
         (Some(point), _) => Gate {
             mode,
@@ -156,6 +156,10 @@ fn gate(config: &Config, first: Option<&SyncPoint>, not_reached: Option<&NotReac
     }
 }
 
+fn in_flight(point: &SyncPoint) -> InFlight {
+    InFlight { transactions: point.in_flight.0, keys: point.in_flight.1 }
+}
+
 fn sync_point(catalog: &Catalog, point: &SyncPoint, held: Duration) -> SyncPointReport {
     let subscription = match catalog.subscriptions.as_slice() {
         [subscription] => Some(subscription.name.clone()),
@@ -169,7 +173,7 @@ fn sync_point(catalog: &Catalog, point: &SyncPoint, held: Duration) -> SyncPoint
         proof: point.proof.clone(),
         publisher_snapshot: point.snapshots.publisher.text.clone(),
         subscriber_snapshot: point.snapshots.subscriber.text.clone(),
-        in_flight: InFlight::default(),
+        in_flight: in_flight(point),
         held_ms: millis(held),
     }
 }

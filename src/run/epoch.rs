@@ -1,7 +1,7 @@
 //! One sync point: every idle session of a side takes the next job of that side, and what a job brings back may bring
 //! new jobs. The two sides advance independently.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::compare::{After, Case, Finished};
 use crate::connect::Session;
 use crate::error::{Error, ErrorKind, Result};
+use crate::gate::window::{Problem, Touched};
 use crate::gate::{Keepers, SyncPoint};
 use crate::run::event::{Event, Events};
 use crate::run::monitor::{LOOK_INTERVAL, Monitor, Running, give_way};
@@ -28,6 +29,9 @@ const QUEUED_PER_SESSION: usize = 4;
 const OPEN_FAILURES_MAX: u32 = 5;
 /// Pause before a session is opened again after it could not be.
 const OPEN_PAUSE: Duration = Duration::from_secs(1);
+
+/// What the window did to each table that it touched.
+pub(crate) type TouchedTables = BTreeMap<u32, Result<Arc<Touched>, Problem>>;
 
 /// A table on its way, or at its end.
 pub(crate) enum Progress {
@@ -50,6 +54,8 @@ pub(crate) struct Idle {
 pub(crate) struct Epoch<'a> {
     pub(crate) servers: &'a Servers,
     pub(crate) point: &'a SyncPoint,
+    /// What changed between the snapshots, by object identifier on the publisher.
+    pub(crate) touched: &'a TouchedTables,
     /// The sessions on which the snapshots of the sync point depend.
     pub(crate) keepers: &'a Keepers,
     pub(crate) jobs: usize,
@@ -179,7 +185,8 @@ impl Epoch<'_> {
         while Side::BOTH.iter().any(|&side| state.queue.len(side) < wanted) {
             let Some(at) = state.pending.pop_front() else { return };
             if let Progress::Open(case) = &mut state.tables[at] {
-                for job in case.open(self.point.id) {
+                let touched = self.touched.get(&case.table().pair.relations.publisher.oid);
+                for job in case.open(self.point.id, touched) {
                     state.queue.push(job);
                 }
             }

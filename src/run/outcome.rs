@@ -86,7 +86,7 @@ pub struct Server {
 /// When the comparison was allowed to begin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gate {
-    /// `quiesced` or `none` (`live` comes with its issue).
+    /// `live`, `quiesced` or `none`.
     pub mode: String,
     /// Whether the (first) sync point was reached.
     pub reached: bool,

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{self, Bound, Chunking, Reading, ScanKind};
+use crate::plan::{self, Bound, Chunking, Reading, ScanKind, Source};
 use crate::run::assemble;
 use crate::run::outcome::SCHEMA_VERSION;
 use crate::run::plan_outcome::{PlanOutcome, PlannedTable};
@@ -51,7 +51,8 @@ fn planned(table: &TableContext, config: &Config) -> PlannedTable {
     let (pair, shape) = (&table.pair, &table.shape);
     let mut statements = Sides::<Vec<String>>::default();
     for side in Side::BOTH {
-        statements.get_mut(side).append(&mut figure_statements(table, side).1);
+        let source = Source { pair, side, advance: None };
+        statements.get_mut(side).append(&mut figure_statements(table, source).1);
     }
     let (chunks, chunking) = match plan::sample_spec(pair, shape, &limits) {
         Ok(spec) => {
@@ -69,9 +70,10 @@ fn planned(table: &TableContext, config: &Config) -> PlannedTable {
     if config.checks.rows {
         for side in Side::BOTH {
             let slices = plan.slices.get(side);
+            let source = Source { pair, side, advance: None };
             // The statements of a key-range scan differ in their bounds only: one in the middle shows them all.
             let shown = if plan.scan == ScanKind::KeyRange { slices.get(1..2).unwrap_or_default() } else { slices };
-            let of_slice = |slice| plan::statement(pair, shape, side, &plan.chunking, slice, &Reading::Image);
+            let of_slice = |slice| plan::statement(source, shape, &plan.chunking, slice, &Reading::Image);
             statements.get_mut(side).extend(shown.iter().map(of_slice));
         }
     }

@@ -33,6 +33,20 @@ fn transaction_limit(config: &Config) -> Duration {
     config.snapshot_age_max + config.lag_timeout + TRANSACTION_GRACE
 }
 
+/// Refuses to compare a database with itself.
+pub(crate) async fn refuse_same(publisher: &Session, subscriber: &Session) -> Result<()> {
+    if same_database(publisher, subscriber).await? {
+        return Err(Error::new(
+            ErrorKind::Usage,
+            "the publisher and the subscriber are the same database, which always matches itself",
+        )
+        .with_hint(
+            "check --publisher and --subscriber (and PGHOST, PGPORT, PGDATABASE, which fill what they leave open)",
+        ));
+    }
+    Ok(())
+}
+
 impl Servers {
     /// Opens a session on each side, and proves that they are two databases.
     pub(crate) async fn connect(config: Arc<Config>) -> Result<Self> {
@@ -43,15 +57,7 @@ impl Servers {
         };
         let (publisher, subscriber) = futures::future::join(open(Side::Publisher), open(Side::Subscriber)).await;
         let control = Sides::new(publisher?, subscriber?);
-        if same_database(&control.publisher, &control.subscriber).await? {
-            return Err(Error::new(
-                ErrorKind::Usage,
-                "the publisher and the subscriber are the same database, which always matches itself",
-            )
-            .with_hint(
-                "check --publisher and --subscriber (and PGHOST, PGPORT, PGDATABASE, which fill what they leave open)",
-            ));
-        }
+        refuse_same(&control.publisher, &control.subscriber).await?;
         let facts = Sides::new(
             catalog::read_server(&control.publisher).await?,
             catalog::read_server(&control.subscriber).await?,
@@ -94,12 +100,13 @@ impl Servers {
         let settings = SessionSettings::control(transaction_limit(&self.config));
         let open = |side| self.open(side, "snapshot".to_owned(), settings);
         let (publisher, subscriber) = futures::future::join(open(Side::Publisher), open(Side::Subscriber)).await;
-        Ok(Keepers { sessions: Sides::new(publisher?, subscriber?), slot: None })
+        Ok(Keepers { sessions: Sides::new(publisher?, subscriber?) })
     }
 
     /// Opens the session for a temporary slot.
     pub(crate) fn slot_session(&self) -> BoxFuture<'static, Result<Session>> {
-        let settings = SessionSettings::control(transaction_limit(&self.config));
-        self.open(Side::Publisher, "slot".to_owned(), settings)
+        // Decoding may take longer than other questions to a server, and its texts go back into statements of scans.
+        let settings = SessionSettings::scan(self.config.lag_timeout, transaction_limit(&self.config));
+        self.open(Side::Publisher, "slot".to_owned(), settings.encoding(self.encoding))
     }
 }

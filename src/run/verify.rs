@@ -1,6 +1,6 @@
 //! `verify`: from two connection strings to an outcome.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -11,11 +11,13 @@ use crate::catalog::{self, Catalog, SequencePair, TableIndex, TablePair};
 use crate::compare::{Case, ChunkRecord, Settings};
 use crate::config::{Config, GateMode};
 use crate::error::{Error, ErrorKind, Result};
-use crate::gate::{self, Keepers, NotReached, SyncPoint};
+use crate::gate::window::{Touched, Window};
+use crate::gate::{self, Keepers, NotReached, Opened, SyncPoint};
 use crate::plan::Limits;
 use crate::row::Shape;
 use crate::run::assemble::{self, Settled};
-use crate::run::epoch::{Epoch, Idle, Progress};
+use crate::run::cuts;
+use crate::run::epoch::{Epoch, Idle, Progress, TouchedTables};
 use crate::run::event::{Event, Events};
 use crate::run::outcome::Outcome;
 use crate::run::sequences;
@@ -60,7 +62,7 @@ pub async fn verify(config: Config, events: Events, stop: CancellationToken) -> 
     };
     let settings = Settings { samples: config.samples, show_values: config.show_values, limits: limits(&config) };
     events(Event::Connected { publisher: name(Side::Publisher), subscriber: name(Side::Subscriber) });
-    if config.gate == GateMode::Quiesced && servers.facts.publisher.in_recovery {
+    if config.gate != GateMode::None && servers.facts.publisher.in_recovery {
         return Err(Error::new(ErrorKind::Usage, "the publisher is a standby, whose writes happen elsewhere")
             .with_hint("name the primary that the subscription is fed by as --publisher"));
     }
@@ -213,18 +215,22 @@ impl Run {
     async fn sync_point(&mut self, id: u32, idle: &mut Idle) -> Result<bool> {
         let mut keepers = interruptible(&self.stop, self.servers.keepers()).await?;
         let opened = self.open(id, &mut keepers).await?;
-        let point = match opened {
-            Ok(point) => point,
+        let Opened { mut point, window } = match opened {
+            Ok(opened) => opened,
             Err(not_reached) => {
                 self.give_up(Reason::GateNotReached, &not_reached.message);
                 self.not_reached = Some(not_reached);
                 return Ok(true);
             }
         };
-        if !self.confirmed && !self.confirm_catalog().await? {
+        if !self.confirm_catalog().await? {
             keepers.close().await?;
             return Ok(self.all_settled());
         }
+        let touched = match window {
+            Some(window) => self.settle(&mut point, &window).await?,
+            None => TouchedTables::new(),
+        };
         (self.events)(Event::SyncPoint { id, publisher_lsn: point.publisher_lsn, proof: point.proof.clone() });
         if self.config.checks.sequence && self.sequences.is_none() {
             self.sequences = Some(self.read_sequences().await);
@@ -246,6 +252,7 @@ impl Run {
         let epoch = Epoch {
             servers: &self.servers,
             point: &point,
+            touched: &touched,
             keepers: &keepers,
             jobs: self.config.jobs.get(),
             age_max: self.config.snapshot_age_max,
@@ -270,7 +277,12 @@ impl Run {
     /// Reads the catalog again now that there are snapshots: tables and columns may have come or changed while the sync point
     /// was waited for, and what the snapshots show of them would fall outside unseen. False if so: what there is now is to be
     /// compared at another sync point.
+    ///
+    /// Writers may change tables at any time, so that with the gate `live` every sync point needs this.
     async fn confirm_catalog(&mut self) -> Result<bool> {
+        if self.confirmed && self.config.gate != GateMode::Live {
+            return Ok(true);
+        }
         let now = match read_catalog(&self.servers, &self.config).await {
             Ok(now) => Some(now),
             Err(error) if error.kind() == ErrorKind::Changed => None,
@@ -286,7 +298,29 @@ impl Run {
             return Ok(true);
         }
         tracing::info!("tables changed while the sync point was waited for; starting with what there is now");
-        if let Some(now) = now {
+        let Some(now) = now else { return Ok(false) };
+        if self.confirmed {
+            // Some tables are settled. The others are compared in the shape that they have now.
+            let versions = now.servers.as_ref().map(|facts| facts.version_num);
+            let pairs: HashMap<_, _> = now.tables.iter().map(|pair| (&pair.name, pair)).collect();
+            for (index, table) in self.tables.iter_mut().enumerate() {
+                let Progress::Open(case) = table else { continue };
+                match pairs.get(&case.table().pair.name) {
+                    Some(pair) => case.renew(context(index, pair, versions, &now.sequences, &self.config)),
+                    None => {
+                        case.give_up(Reason::ChangedMeanwhile, "the table is not there, or not selected, any longer")
+                    }
+                }
+            }
+            let known: HashSet<_> = self.catalog.tables.iter().map(|pair| &pair.name).collect();
+            for pair in now.tables.iter().filter(|pair| !known.contains(&pair.name)) {
+                let table = context(self.tables.len(), pair, versions, &now.sequences, &self.config);
+                self.tables.push(Progress::Open(Box::new(Case::new(table, self.settings))));
+            }
+            // The states of the sequences were read by the list that there was then.
+            let sequences = std::mem::take(&mut self.catalog.sequences);
+            self.catalog = Catalog { sequences, ..now };
+        } else {
             let cases =
                 contexts(&now, &self.config).map(|table| Progress::Open(Box::new(Case::new(table, self.settings))));
             self.tables = cases.collect();
@@ -295,7 +329,18 @@ impl Run {
         Ok(false)
     }
 
-    async fn open(&self, id: u32, keepers: &mut Keepers) -> Result<Result<SyncPoint, NotReached>> {
+    /// Chooses the position of the subscriber's snapshot where there is a choice, and tells what changed up to it.
+    async fn settle(&self, point: &mut SyncPoint, window: &Window) -> Result<TouchedTables> {
+        let tables: Vec<&TablePair> = self.catalog.tables.iter().collect();
+        let settled = cuts::settle(&self.servers, point, window, &tables).await?;
+        let mut touched = window.at(&settled.cuts);
+        touched.extend(settled.problems.into_iter().map(|(table, problem)| (table, Err(problem))));
+        point.applied_lsn = settled.cuts.iter().min().copied();
+        point.in_flight.1 = touched.values().flatten().map(Touched::keys).sum();
+        Ok(touched.into_iter().map(|(table, touched)| (table, touched.map(Arc::new))).collect())
+    }
+
+    async fn open(&self, id: u32, keepers: &mut Keepers) -> Result<Result<Opened, NotReached>> {
         let events = &self.events;
         let waiting = |message: &str, waited: Duration| {
             events(Event::Waiting { message: message.to_owned(), seconds: waited.as_secs() });
@@ -305,6 +350,7 @@ impl Run {
             id,
             mode: self.config.gate,
             subscriptions: &self.catalog.subscriptions,
+            tables: &self.catalog.tables,
             wal_segment_bytes: self.catalog.servers.publisher.wal_segment_bytes,
             timeout: self.config.lag_timeout,
             stop: &self.stop,

@@ -1,30 +1,11 @@
 //! What is kept of the rows of a chunk while it is drilled into.
 
+use crate::plan::Position;
+
 /// Distinct rows of one side that are kept at once: about 7 MiB.
 pub const ENTRIES_MAX: usize = 131_072;
 /// Rows that a list takes in between two collapses at least.
 const SLACK_MIN: usize = 4096;
-
-/// Where a row lies: a row version keeps its place as long as a snapshot that sees it is held and the table is not rewritten.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Position {
-    /// `tableoid`: the heap.
-    pub heap: u32,
-    /// The block of `ctid`.
-    pub block: u32,
-    /// The line pointer of `ctid`.
-    pub offset: u16,
-}
-
-impl Position {
-    /// Reads `tableoid, ctid` as `oidsend` and `tidsend` write them (src/backend/utils/adt/oid.c, tid.c).
-    pub(crate) fn from_fields(tableoid: Option<&[u8]>, ctid: Option<&[u8]>) -> Option<Self> {
-        let heap = u32::from_be_bytes(tableoid?.try_into().ok()?);
-        let ctid: [u8; 6] = ctid?.try_into().ok()?;
-        let [b0, b1, b2, b3, o0, o1] = ctid;
-        Some(Self { heap, block: u32::from_be_bytes([b0, b1, b2, b3]), offset: u16::from_be_bytes([o0, o1]) })
-    }
-}
 
 /// Equal rows as they are joined with the other side's: 56 bytes, whatever their width and number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -184,13 +165,5 @@ mod tests {
         entries.append(slice(0..12));
         entries.append(slice(0..2));
         assert_eq!(entries.finish(), None);
-    }
-
-    #[test]
-    fn positions_are_read_strictly() {
-        let read = Position::from_fields(Some(&[0, 0, 0x40, 1]), Some(&[0, 1, 0, 2, 0, 3]));
-        assert_eq!(read, Some(Position { heap: 16385, block: 65538, offset: 3 }));
-        assert_eq!(Position::from_fields(None, Some(&[0; 6])), None);
-        assert_eq!(Position::from_fields(Some(&[0; 4]), Some(&[0; 5])), None);
     }
 }

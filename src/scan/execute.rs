@@ -3,19 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::TryStreamExt as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::connect::Session;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::Snapshot;
-use crate::plan::{Chunking, Reading, Slice, heap_check, sample_statement, select_list, statement};
-use crate::row::{CopyReader, Tally};
+use crate::plan::{
+    Chunking, Finding, Position, Reading, Slice, heap_check, lookup_statement, rows_statement, sample_statement,
+    statement,
+};
+use crate::row::{CopyReader, Fields, Tally};
 use crate::scan::filer::Filer;
 use crate::scan::sinks::{DigestSink, Held, POSITION_FIELDS, RowSink, SampleSink, TallySink};
-use crate::scan::{Entries, Figures, Job, Piece, Position, TableContext, Work, figure_statements};
+use crate::scan::{Entries, Figures, Job, Piece, Work, figure_statements};
 use crate::side::{Side, Sides};
-use crate::sql;
 
 /// Bytes between two reports of progress: some hundred a second at full speed.
 const PROGRESS_BYTES: u64 = 1 << 20;
@@ -85,21 +86,24 @@ async fn abandon(session: &Session) {
     }
 }
 
+/// Begins a transaction in a snapshot that was exported.
+pub(crate) async fn import(session: &Session, snapshot: &Snapshot) -> Result<()> {
+    let imported = session.begin_imported(&snapshot.exported).await?;
+    if imported.snapshot == snapshot.text {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Corrupt,
+        format!("a session of the {} imported another snapshot than was exported", session.side()),
+    )
+    .with_hint("all sessions of a side must reach the same server: connect directly, not through a load balancer"))
+}
+
 async fn transaction(session: &Session, job: &Job, context: &Context) -> Result<Piece> {
     if matches!(job.work, Work::Evaluate(_)) {
         return work(session, job, context).await.map(|(piece, _)| piece);
     }
-    let snapshot = context.snapshots.get(job.side);
-    let imported = session.begin_imported(&snapshot.exported).await?;
-    if imported.snapshot != snapshot.text {
-        return Err(Error::new(
-            ErrorKind::Corrupt,
-            format!("a session of the {} imported another snapshot than was exported", job.side),
-        )
-        .with_hint(
-            "all sessions of a side must reach the same server: connect directly, not through a load balancer",
-        ));
-    }
+    import(session, context.snapshots.get(job.side)).await?;
     let (piece, slice) = work(session, job, context).await?;
     if let Some(slice) = slice {
         let unchanged = session.value(&heap_check(job.table.pair.relations.get(job.side), slice)).await?;
@@ -118,11 +122,33 @@ async fn transaction(session: &Session, job: &Job, context: &Context) -> Result<
 async fn work<'a>(session: &Session, job: &'a Job, context: &Context) -> Result<(Piece, Option<&'a Slice>)> {
     let table = &job.table;
     let image = |chunking: &Chunking, slice: &Slice, reading: Reading| {
-        statement(&table.pair, &table.shape, job.side, chunking, slice, &reading)
+        statement(job.source(), &table.shape, chunking, slice, &reading)
     };
     Ok(match &job.work {
         Work::Evaluate(expressions) => (Piece::Evaluated(evaluate(session, expressions).await?), None),
-        Work::Figures => (Piece::Figures(figures(session, table, job.side).await?), Some(&Slice::Whole)),
+        Work::Figures => (Piece::Figures(figures(session, job).await?), Some(&Slice::Whole)),
+        Work::LookUp(touched) => {
+            let keys: Vec<_> = touched.lookups.iter().map(|lookup| &lookup.key).collect();
+            let query = lookup_statement(&table.pair, job.side, &touched.identity, &keys, Finding::Places);
+            let mut places = Vec::new();
+            copy(
+                session,
+                &query,
+                3,
+                |_, _| {},
+                |tuple| {
+                    let fields = Fields::new(tuple).collect::<Result<Vec<_>>>()?;
+                    let place = match fields.as_slice() {
+                        [Some(number), heap, place] => number_from(number).zip(Position::from_fields(*heap, *place)),
+                        _ => None,
+                    };
+                    places.push(place.ok_or_else(|| Error::new(ErrorKind::Corrupt, "a lookup has no place"))?);
+                    Ok(())
+                },
+            )
+            .await?;
+            (Piece::Places(places), Some(&Slice::Whole))
+        }
         Work::Sample(spec) => {
             let query = sample_statement(&table.pair, &table.shape, spec);
             let mut sink =
@@ -155,7 +181,6 @@ async fn work<'a>(session: &Session, job: &'a Job, context: &Context) -> Result<
             (Piece::Digests(sink.entries.finish(), tallies), Some(slice))
         }
         Work::Rows(positions) => {
-            let query = rows_statement(table, job.side, positions);
             let mut sink = RowSink {
                 canonical: table.shape.canonicalizer(),
                 fields: table.shape.columns().len(),
@@ -163,30 +188,33 @@ async fn work<'a>(session: &Session, job: &'a Job, context: &Context) -> Result<
                 wanted: positions,
             };
             let fields = table.shape.columns().len() + POSITION_FIELDS + 1;
-            copy(session, &query, fields, |_, _| {}, |tuple| sink.take(tuple)).await?;
+            for query in rows_statement(job.source(), &table.shape, positions, VALUE_CHARACTERS) {
+                copy(session, &query, fields, |_, _| {}, |tuple| sink.take(tuple)).await?;
+            }
             (Piece::Rows(sink.rows), Some(&Slice::Whole))
         }
     })
 }
 
 /// Streams a COPY through a function, tuple by tuple. Rows never leave the task; the socket is the back-pressure.
-async fn copy(
+pub(crate) async fn copy(
     session: &Session,
     query: &str,
     fields: usize,
     report: impl Fn(u64, u64),
     mut take: impl FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
-    let stream = session.copy_out(query).await?;
-    futures::pin_mut!(stream);
+    let mut stream = session.copy_out(query).await?;
     let mut reader = CopyReader::new(fields);
     let (mut rows, mut bytes) = (0, 0);
-    while let Some(piece) = stream.try_next().await.map_err(|error| session.error(&error))? {
-        bytes += piece.len() as u64;
-        reader.feed(&piece, |tuple| {
-            rows += 1;
+    let mut feed = |piece: &[u8], rows: &mut u64| {
+        reader.feed(piece, |tuple| {
+            *rows += 1;
             take(tuple)
-        })?;
+        })
+    };
+    while let Some(read) = stream.next(|piece| feed(piece, &mut rows)).await? {
+        bytes += read;
         if bytes >= PROGRESS_BYTES {
             report(rows, bytes);
             (rows, bytes) = (0, 0);
@@ -214,9 +242,10 @@ async fn evaluate(session: &Session, expressions: &[String]) -> Result<Vec<Optio
     Ok(values)
 }
 
-async fn figures(session: &Session, table: &TableContext, side: Side) -> Result<Figures> {
-    let (_, statements) = figure_statements(table, side);
-    let corrupt = || Error::new(ErrorKind::Corrupt, format!("the {side} gave no count of {}", table.pair.name));
+async fn figures(session: &Session, job: &Job) -> Result<Figures> {
+    let (_, statements) = figure_statements(&job.table, job.source());
+    let (side, name) = (job.side, &job.table.pair.name);
+    let corrupt = || Error::new(ErrorKind::Corrupt, format!("the {side} gave no count of {name}"));
     let mut values = Vec::new();
     for statement in &statements {
         let mut rows = session.rows_simple(statement).await?;
@@ -227,15 +256,7 @@ async fn figures(session: &Session, table: &TableContext, side: Side) -> Result<
     Ok(Figures { count, values: values.collect() })
 }
 
-/// The rows at some positions: read by position, so whatever the key, its index or the number of duplicates.
-fn rows_statement(table: &TableContext, side: Side, positions: &[Position]) -> String {
-    let relation = table.pair.relations.get(side);
-    let tids: Vec<_> = positions.iter().map(|at| format!("\"({},{})\"", at.block, at.offset)).collect();
-    let only = if relation.partitioned { "" } else { "ONLY " };
-    let list = select_list(&table.pair, &table.shape, &Reading::ImagePositionAndTexts(VALUE_CHARACTERS));
-    format!(
-        "COPY (SELECT {list} FROM {only}{} WHERE ctid = ANY ({}::pg_catalog.tid[])) TO STDOUT (FORMAT binary)",
-        relation.name.to_sql(),
-        sql::literal(&format!("{{{}}}", tids.join(",")))
-    )
+/// An `int8` in binary that counts something.
+pub(crate) fn number_from(bytes: &[u8]) -> Option<usize> {
+    usize::try_from(i64::from_be_bytes(bytes.try_into().ok()?)).ok()
 }

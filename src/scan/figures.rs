@@ -1,6 +1,7 @@
 //! Count, maxima and sums, computed by the server: a way that shares nothing with the row digests but the snapshot.
 
-use crate::catalog::{ColumnPair, Relation};
+use crate::catalog::ColumnPair;
+use crate::plan::{Source, source};
 use crate::scan::TableContext;
 use crate::side::Side;
 use crate::sql;
@@ -76,7 +77,8 @@ fn sum_expression(column: &ColumnPair, side: Side) -> Option<(String, bool)> {
 /// What is asked of a table, in order, and the statements that ask it of a side. The first value of the first statement
 /// is `count(*)`.
 #[must_use]
-pub fn figure_statements(table: &TableContext, side: Side) -> (Vec<ColumnFigure>, Vec<String>) {
+pub fn figure_statements(table: &TableContext, of: Source<'_>) -> (Vec<ColumnFigure>, Vec<String>) {
+    let side = of.side;
     let mut figures = Vec::new();
     let mut expressions = Vec::new();
     let columns = &table.pair.columns;
@@ -96,17 +98,10 @@ pub fn figure_statements(table: &TableContext, side: Side) -> (Vec<ColumnFigure>
         expressions.push(format!("{last}({})", sql::identifier(&column.name)));
     }
     expressions.insert(0, "count(*)".to_owned());
-    let relation = table.pair.relations.get(side);
-    let source = source(relation);
+    let source = source(of);
     let statements = expressions
         .chunks(EXPRESSIONS_PER_STATEMENT)
         .map(|expressions| format!("SELECT {} FROM {source}", expressions.join(", ")))
         .collect();
     (figures, statements)
-}
-
-fn source(relation: &Relation) -> String {
-    let only = if relation.partitioned { "" } else { "ONLY " };
-    let filter = relation.filter.as_ref().map(|filter| format!(" WHERE ({filter})")).unwrap_or_default();
-    format!("{only}{}{filter}", relation.name.to_sql())
 }

@@ -5,9 +5,10 @@ use std::sync::atomic::AtomicUsize;
 
 use crate::catalog::{TableIndex, TablePair};
 use crate::config::CheckSet;
-use crate::plan::{Bound, Chunking, SampleSpec, Slice, column_names};
+use crate::gate::window::Touched;
+use crate::plan::{Advance, Bound, Chunking, Position, SampleSpec, Slice, Source, column_names};
 use crate::row::{Shape, Tally};
-use crate::scan::{Entry, Figures, Position, SampledRow};
+use crate::scan::{ColumnFigure, Entry, Figures, SampledRow, figure_statements};
 use crate::side::{Side, Sides};
 
 /// What all jobs of a table share.
@@ -53,12 +54,28 @@ pub struct Job {
     pub side: Side,
     /// What to read.
     pub work: Work,
+    /// What makes the cut of the snapshot, on the publisher.
+    pub advance: Option<Arc<Advance>>,
     /// The state of the table that asked for it: answers to an older one are thrown away.
     pub generation: u32,
     /// How often it was tried before and failed.
     pub failures: u32,
     /// How often it gave way to somebody.
     pub gave_way: u32,
+}
+
+impl Job {
+    /// What it reads of.
+    #[must_use]
+    pub fn source(&self) -> Source<'_> {
+        Source { pair: &self.table.pair, side: self.side, advance: self.advance.as_deref() }
+    }
+
+    /// What it asks of the columns, where it asks for figures.
+    #[must_use]
+    pub fn asked(&self) -> Vec<ColumnFigure> {
+        figure_statements(&self.table, self.source()).0
+    }
 }
 
 /// Kinds of work, in the order in which they are taken from the queue.
@@ -70,6 +87,8 @@ pub enum Work {
     Rows(Vec<Position>),
     /// Reads a slice once more and lists the digests of the rows of some chunks.
     Digests(Arc<DrillUnit>, Slice),
+    /// Looks up in the publisher's snapshot what changed after it.
+    LookUp(Arc<Touched>),
     /// Samples keys of the publisher.
     Sample(SampleSpec),
     /// Count, maxima and sums, by the server.
@@ -86,6 +105,7 @@ impl Work {
             Self::Evaluate(_) => "computing figures",
             Self::Rows(_) => "reading differing rows",
             Self::Digests(..) => "reading divergent chunks",
+            Self::LookUp(_) => "looking up changed rows",
             Self::Sample(_) => "sampling keys",
             Self::Figures => "counting and summing",
             Self::Tally(..) => "reading rows",
@@ -99,9 +119,10 @@ impl Work {
             Self::Evaluate(_) => 0,
             Self::Rows(_) => 1,
             Self::Digests(..) => 2,
-            Self::Sample(_) => 3,
-            Self::Figures => 4,
-            Self::Tally(..) => 5,
+            Self::LookUp(_) => 3,
+            Self::Sample(_) => 4,
+            Self::Figures => 5,
+            Self::Tally(..) => 6,
         }
     }
 }
@@ -130,6 +151,8 @@ pub enum Piece {
     Rows(Vec<SampledRow>),
     /// The distinct rows of the unit in the slice, `None` if there are too many; and the tally of each of the unit's chunks.
     Digests(Option<Vec<Entry>>, Vec<(u32, Tally)>),
+    /// Which lookup found a row, and where, in any order.
+    Places(Vec<(usize, Position)>),
     /// Sampled keys, in any order.
     Samples(Vec<Bound>),
     /// Count, maxima and sums.

@@ -6,12 +6,14 @@ mod execute;
 mod figures;
 mod filer;
 mod job;
+mod lookup;
 mod rows;
 mod sinks;
 
 pub(crate) use entries::Entries;
-pub use entries::{ENTRIES_MAX, Entry, Position};
+pub use entries::{ENTRIES_MAX, Entry};
 pub use execute::{Context, Done, execute};
 pub use figures::{ColumnFigure, Figures, figure_statements};
 pub use job::{DrillUnit, Job, Piece, SequenceColumn, TableContext, Work};
+pub use lookup::{Found, look_up};
 pub use rows::SampledRow;

@@ -1,8 +1,8 @@
 //! Differing rows, read once more to name their key and columns.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::plan::Position;
 use crate::row::{Row, RowDigest, text_array};
-use crate::scan::Position;
 
 /// One row as a report needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{Bound, Chunking, Slice};
+use crate::plan::{Bound, Chunking, Position, Slice};
 use crate::row::{Canonicalizer, DigestBatch, Fields, KeyForm, RowDigest, Shape, Tally};
 use crate::scan::filer::Filer;
-use crate::scan::{DrillUnit, ENTRIES_MAX, Entries, Entry, Position, SampledRow};
+use crate::scan::{DrillUnit, ENTRIES_MAX, Entries, Entry, SampledRow};
 
 /// Fields behind the image that tell where a row lies: `tableoid`, `ctid`.
 pub(crate) const POSITION_FIELDS: usize = 2;

@@ -20,6 +20,7 @@ mod proxy;
 mod readme;
 mod referee;
 mod review;
+mod roles;
 mod scope;
 mod sessions;
 mod shop;

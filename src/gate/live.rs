@@ -1,0 +1,218 @@
+//! The sync point while writes continue: a publisher snapshot, a later subscriber snapshot, the position that it
+//! corresponds to, and everything that changed in between.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::catalog::TablePair;
+use crate::connect::Session;
+use crate::error::{Error, ErrorKind, Result};
+use crate::gate::cut::{accept_publisher, accept_subscriber, bounds_of_origin, bounds_of_stream};
+use crate::gate::observe::{self, Bracketed, unexpected};
+use crate::gate::open::{Keepers, Opened, Request, Snapshot, SyncPoint, export};
+use crate::gate::rules::{Caught, NotYet, Progress, accept_caught_up};
+use crate::gate::slot::{self, TempSlot};
+use crate::gate::snapshot::SnapshotText;
+use crate::gate::window::{Bounds, Watched, Window};
+use crate::lsn::Lsn;
+use crate::side::{Side, Sides};
+
+/// Attempts to take a subscriber's snapshot whose position is known. Each takes about a millisecond, in which more changes.
+const BRACKETS_MAX: u32 = 300;
+/// Longest time for them.
+const BRACKETS_TIME: Duration = Duration::from_secs(1);
+/// Attempts where transactions are prepared on the subscriber: there they only narrow the bounds.
+const BRACKETS_TWO_PHASE: u32 = 5;
+/// How often the publisher's snapshot, or the subscriber's progress, is looked at again.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// How an attempt ended.
+pub(crate) enum Attempt {
+    Accepted(Box<Opened>),
+    NotYet(NotYet, Lsn),
+    /// The slot is spent; [`ErrorKind::Unsupported`] where more changed than memory holds.
+    Undecodable(Error, Lsn),
+}
+
+/// Waits, without any snapshot or slot, until the subscriber has applied what there was when the wait began: what is
+/// behind by then makes the window.
+pub(crate) async fn approach(
+    control: Sides<&Session>,
+    request: &Request<'_>,
+    target: Lsn,
+) -> Result<Result<(), NotYet>> {
+    let progress =
+        observe::progress(control.publisher, control.subscriber, request.subscriptions, request.wal_segment_bytes)
+            .await?;
+    Ok(accept_caught_up(&Caught { writers: &[], target, progress: &progress }))
+}
+
+/// One attempt with a slot. Whatever comes of it, the keepers' transactions are left to [`release`] unless it was accepted.
+pub(crate) async fn attempt(
+    control: Sides<&Session>,
+    keepers: &Keepers,
+    slot: &TempSlot,
+    request: &Request<'_>,
+    deadline: Instant,
+) -> Result<Attempt> {
+    let segment = request.wal_segment_bytes;
+    let suspects = observe::suspects(control.publisher, &slot.since).await?;
+    let opened = Instant::now();
+    let (publisher, target) = export(keepers, Side::Publisher, Some(segment)).await?;
+    let target = target.ok_or_else(|| unexpected(control.publisher, "its position"))?;
+    let shown: SnapshotText = publisher.text.parse().map_err(|_| unexpected(control.publisher, "its snapshot"))?;
+    // Who has got an identifier since the slot was made is no suspect.
+    let suspects: Vec<_> = suspects.into_iter().filter(|suspect| slot.suspects.contains(&suspect.xid)).collect();
+    if let Err(suspect) = accept_publisher(&suspects, &shown) {
+        return Ok(Attempt::NotYet(NotYet::Committing { pid: suspect.pid }, target));
+    }
+    let before = match caught_up(control, request, target, deadline).await? {
+        Ok(progress) => progress,
+        Err(not_yet) => return Ok(Attempt::NotYet(not_yet, target)),
+    };
+    let Taken { snapshot, bounds, exact } = match subscriber(control, keepers, request, &before).await? {
+        Ok(taken) => taken,
+        Err(not_yet) => return Ok(Attempt::NotYet(not_yet, target)),
+    };
+    let upto = bounds.iter().map(|bounds| bounds.upto).max().unwrap_or(target);
+    let mut window = Window::new(shown, watched(request.tables), bounds);
+    match observe::decode(&slot.session, &slot.name, request.subscriptions, upto, &mut window).await {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::Lost => return Err(error),
+        Err(error) => return Ok(Attempt::Undecodable(error, target)),
+    }
+    Ok(Attempt::Accepted(Box::new(Opened {
+        point: SyncPoint {
+            id: request.id,
+            snapshots: Sides { publisher, subscriber: snapshot },
+            publisher_lsn: Some(target),
+            applied_lsn: window.bounds().iter().map(|bounds| bounds.certain).min(),
+            lag_bytes: Some(0),
+            proof: if exact { "exact: decoded window" } else { "exact: candidate cut" }.to_owned(),
+            in_flight: (window.transactions(), 0),
+            decoded_bytes: Some(slot.behind),
+            waited: Duration::ZERO,
+            opened,
+        },
+        window: Some(window),
+    })))
+}
+
+fn watched(tables: &[TablePair]) -> HashMap<u32, Watched> {
+    let watched = tables.iter().filter_map(|pair| {
+        let columns = pair.columns.iter().map(|column| column.name.clone()).collect();
+        Some((pair.relations.publisher.oid, Watched { subscription: pair.subscription?, columns }))
+    });
+    watched.collect()
+}
+
+/// Waits until everything that the publisher's snapshot shows is applied and visible on the subscriber.
+async fn caught_up(
+    control: Sides<&Session>,
+    request: &Request<'_>,
+    target: Lsn,
+    deadline: Instant,
+) -> Result<Result<Vec<Progress>, NotYet>> {
+    loop {
+        let progress =
+            observe::progress(control.publisher, control.subscriber, request.subscriptions, request.wal_segment_bytes)
+                .await?;
+        match accept_caught_up(&Caught { writers: &[], target, progress: &progress }) {
+            Ok(()) => return Ok(Ok(progress)),
+            Err(not_yet) if Instant::now() >= deadline => return Ok(Err(not_yet)),
+            Err(_) => {}
+        }
+        tokio::select! {
+            () = tokio::time::sleep(POLL_INTERVAL) => {}
+            () = request.stop.cancelled() => return Err(Error::new(ErrorKind::Interrupted, "interrupted while waiting for the sync point")),
+        }
+    }
+}
+
+struct Taken {
+    snapshot: Snapshot,
+    bounds: Vec<Bounds>,
+    /// Whether the position of every subscription is known.
+    exact: bool,
+}
+
+/// The subscriber's snapshot, and what is known of its position.
+async fn subscriber(
+    control: Sides<&Session>,
+    keepers: &Keepers,
+    request: &Request<'_>,
+    before: &[Progress],
+) -> Result<Result<Taken, NotYet>> {
+    let taken = match bracketed(keepers, request).await {
+        Ok(taken) => taken,
+        Err(error) if error.kind() == ErrorKind::Permission => {
+            tracing::debug!(%error, "the position of the replication origin may not be asked for");
+            keepers.sessions.subscriber.batch("ROLLBACK").await?;
+            let (snapshot, _) = export(keepers, Side::Subscriber, None).await?;
+            Taken { snapshot, bounds: Vec::new(), exact: false }
+        }
+        Err(error) => return Err(error),
+    };
+    let segment = request.wal_segment_bytes;
+    let after = observe::progress(control.publisher, control.subscriber, request.subscriptions, segment).await?;
+    let end = observe::insert_position(control.publisher, segment).await?;
+    for progress in &after {
+        let subscription = progress.subscription.clone();
+        if progress.tables_not_ready > 0 {
+            return Ok(Err(NotYet::NotReady { subscription, tables: progress.tables_not_ready }));
+        }
+        match progress.received {
+            Some(received) if received > end => {
+                return Ok(Err(NotYet::ForeignPosition { subscription, received, publisher: end }));
+            }
+            Some(_) => {}
+            // Without its worker nothing says how far it had received.
+            None => return Ok(Err(NotYet::Behind { subscription, target: end, replayed: None })),
+        }
+    }
+    if !taken.bounds.is_empty() {
+        return Ok(Ok(taken));
+    }
+    let bounds = before.iter().zip(&after).map(|(before, after)| {
+        bounds_of_stream(before.replayed.unwrap_or_default(), after.received.unwrap_or_default())
+    });
+    Ok(Ok(Taken { bounds: bounds.collect(), ..taken }))
+}
+
+/// Takes snapshots until one is accepted, or time is up: then the last one, with the bounds of its position.
+async fn bracketed(keepers: &Keepers, request: &Request<'_>) -> Result<Taken> {
+    let session = &keepers.sessions.subscriber;
+    let two_phase = request.subscriptions.iter().any(|subscription| subscription.two_phase);
+    let most = if two_phase { BRACKETS_TWO_PHASE } else { BRACKETS_MAX };
+    let begun = Instant::now();
+    for attempt in 1.. {
+        let Bracketed { snapshot, exported, brackets } = observe::bracket(session, request.subscriptions).await?;
+        // COMMIT PREPARED runs without an identifier of the worker's own, so that nothing shows whether it has ended.
+        let exact: Option<Vec<Lsn>> =
+            brackets.iter().map(|bracket| accept_subscriber(bracket, &snapshot).filter(|_| !two_phase)).collect();
+        let taken = |bounds, exact| {
+            let snapshot = Snapshot { exported: exported.clone(), text: snapshot.to_string() };
+            Taken { snapshot, bounds, exact }
+        };
+        if let Some(cuts) = exact {
+            return Ok(taken(cuts.into_iter().map(Bounds::exact).collect(), true));
+        }
+        if attempt >= most || begun.elapsed() >= BRACKETS_TIME || request.stop.is_cancelled() {
+            return Ok(taken(brackets.iter().map(bounds_of_origin).collect(), false));
+        }
+        session.batch("ROLLBACK").await?;
+    }
+    Err(unexpected(session, "a snapshot"))
+}
+
+/// Makes the temporary slot that the window is decoded from.
+pub(crate) async fn slot(control: Sides<&Session>, request: &Request<'_>) -> Result<TempSlot> {
+    let [first, others @ ..] = request.subscriptions else {
+        return Err(Error::new(ErrorKind::Usage, "no subscription joins the two sides, so there is nothing to decode"));
+    };
+    if let Some(other) = others.iter().find(|other| other.origin != first.origin) {
+        let message = format!("subscriptions {} and {} have different origin options", first.name, other.name);
+        return Err(Error::new(ErrorKind::Usage, message).with_hint("verify them one by one with --subscription"));
+    }
+    slot::make(control.publisher, first, request).await
+}

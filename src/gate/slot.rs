@@ -1,0 +1,92 @@
+//! A temporary slot in a session of its own: the only thing that is ever created, and it dies with its session.
+
+use crate::catalog::Subscription;
+use crate::connect::Session;
+use crate::error::{Error, ErrorKind, Result};
+use crate::gate::observe::{self, unexpected};
+use crate::gate::open::Request;
+use crate::sql;
+use std::time::Duration;
+
+/// WAL that a copied slot may make the publisher decode again, in bytes: about ten seconds of it. A long transaction keeps
+/// a slot back; then a new slot is made, which waits for the transactions that run.
+const DECODE_AGAIN_MAX: u64 = 1 << 30;
+/// Longest time for copying a slot, which waits for nobody.
+const COPY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A temporary slot. Nothing else may be asked of its session: any error in it drops the slot.
+#[derive(Debug)]
+pub(crate) struct TempSlot {
+    pub(crate) session: Session,
+    pub(crate) name: String,
+    /// The publisher's clock when the slot was there.
+    pub(crate) since: String,
+    /// Identifiers of the transactions of this database that held one then.
+    pub(crate) suspects: Vec<u32>,
+    /// Bytes of WAL behind the publisher's position that its decoding starts at.
+    pub(crate) behind: u64,
+}
+
+/// Slot names are unique in a cluster; the process of the session is as well.
+pub(crate) fn name(session: &Session) -> String {
+    format!("triplecheck_{}", session.backend_pid())
+}
+
+/// Copies a subscription's slot.
+///
+/// Copied, not created: creation waits for every running transaction, of other databases, too. Two slots that differ only
+/// in how far they were confirmed decode the same later changes.
+pub(crate) async fn copy(session: &Session, source: &Subscription) -> Result<()> {
+    let copy = format!(
+        "SELECT pg_catalog.pg_copy_logical_replication_slot({}, {}, true)",
+        sql::literal(&source.slot),
+        sql::literal(&name(session))
+    );
+    within(COPY_TIMEOUT, session, &copy, &format!("copying slot {}", source.slot)).await
+}
+
+async fn within(time: Duration, session: &Session, statement: &str, what: &str) -> Result<()> {
+    match tokio::time::timeout(time, session.value(statement)).await {
+        Ok(made) => made.map(drop),
+        Err(_) => Err(Error::new(ErrorKind::TimedOut, format!("{what} took longer than {} s", time.as_secs()))),
+    }
+}
+
+/// Makes a slot, and looks who could have ended unseen while it was made.
+pub(crate) async fn make(publisher: &Session, source: &Subscription, request: &Request<'_>) -> Result<TempSlot> {
+    let session = (request.slot_session)().await?;
+    let behind = distance(publisher, &source.slot).await?;
+    let behind = if behind <= DECODE_AGAIN_MAX {
+        copy(&session, source).await?;
+        behind
+    } else {
+        tracing::info!(behind, slot = %source.slot, "decoding from the subscription's slot would take long; making a new one");
+        let create = format!(
+            "SELECT slot_name FROM pg_catalog.pg_create_logical_replication_slot({}, 'pgoutput', true)",
+            sql::literal(&name(&session))
+        );
+        within(request.timeout, &session, &create, "creating a temporary slot").await?;
+        0
+    };
+    let since = publisher.value("SELECT pg_catalog.clock_timestamp()").await?;
+    let since = since.ok_or_else(|| unexpected(publisher, "the time"))?;
+    let suspects = observe::suspects(publisher, &since).await?.into_iter().map(|suspect| suspect.xid).collect();
+    Ok(TempSlot { name: name(&session), session, since, suspects, behind })
+}
+
+/// How far a slot's decoding starts behind the publisher's position, in bytes.
+async fn distance(publisher: &Session, slot: &str) -> Result<u64> {
+    let query = format!(
+        "SELECT GREATEST(0, pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), restart_lsn)) \
+         FROM pg_catalog.pg_replication_slots WHERE slot_name = {}",
+        sql::literal(slot)
+    );
+    let rows = publisher.rows_simple(&query).await?;
+    match rows.as_slice() {
+        [row] => match row.as_slice() {
+            [Some(bytes)] => bytes.parse().map_err(|_| unexpected(publisher, "the state of a slot")),
+            _ => Err(Error::new(ErrorKind::Unsupported, format!("slot {slot} holds no WAL any longer"))),
+        },
+        _ => Err(Error::new(ErrorKind::Changed, format!("slot {slot} is not there any longer"))),
+    }
+}

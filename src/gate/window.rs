@@ -1,0 +1,693 @@
+//! The window: what transactions changed that are in the subscriber's snapshot and not in the publisher's.
+//!
+//! Decoded messages go in, one after the other; what comes out says for each table which rows of the publisher's snapshot
+//! are to be left out and which rows are to be put in their place, so that the rest is the table as it stood at the cut.
+//! Rows are known by what the WAL carries, the replica identity; a table without one is a multiset of whole rows. No I/O.
+
+use std::collections::btree_map::Entry as MapEntry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::gate::pgoutput::{self, Column, Message, Relation};
+use crate::gate::snapshot::SnapshotText;
+use crate::lsn::Lsn;
+
+/// Bytes of changed rows that a window may hold: half of what a run may use besides its streams.
+pub(crate) const WINDOW_BYTES_MAX: usize = 16 << 20;
+/// What a value costs beside its text: two pointers and a length, the counts of its allocation, its share of the map.
+const VALUE_BYTES: usize = 48;
+
+/// A value as the publisher's output function writes it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Value {
+    /// NULL.
+    Null,
+    /// Its text.
+    Text(Arc<str>),
+    /// What stands in the publisher's snapshot: a large value that no change in the window touched.
+    Unchanged,
+}
+
+/// The compared columns of a row, in the order of [`crate::catalog::TablePair::columns`]; or those of its identity.
+pub type Values = Vec<Value>;
+
+/// What identifies the rows of a table in the WAL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Identity {
+    /// These columns, as positions in [`crate::catalog::TablePair::columns`].
+    Columns(Vec<usize>),
+    /// All of them together, and there may be duplicates.
+    WholeRow,
+}
+
+/// How many rows of the publisher's snapshot have an identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// One, which the window changed or removed.
+    One,
+    /// None: the first thing that happened to it in the window is that it came.
+    Nothing,
+    /// At least so many, of which so many went.
+    Of(u64),
+}
+
+/// An identity to look up in the publisher's snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lookup {
+    /// Its values.
+    pub key: Values,
+    /// What must be found. Anything else means that the window and the snapshot do not belong together.
+    pub wanted: Wanted,
+}
+
+/// Rows as they stood at the cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// The values.
+    pub row: Values,
+    /// How many there are.
+    pub copies: u64,
+    /// Which of the lookups finds the row that holds its [`Value::Unchanged`] values.
+    pub origin: Option<usize>,
+}
+
+/// What the window did to a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Touched {
+    /// What the keys of the lookups are made of.
+    pub identity: Identity,
+    /// Rows of the publisher's snapshot that do not count at the cut, and such that must not be there.
+    pub lookups: Vec<Lookup>,
+    /// Rows that stood at the cut in their place.
+    pub images: Vec<Image>,
+}
+
+impl Touched {
+    /// How many identities were touched.
+    #[must_use]
+    pub fn keys(&self) -> u64 {
+        let lookups = self.lookups.len() as u64;
+        match self.identity {
+            Identity::Columns(_) => lookups,
+            Identity::WholeRow => lookups + self.images.len() as u64,
+        }
+    }
+}
+
+/// Why the window cannot say how a table stood at the cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Problem {
+    /// It was truncated, or its columns are not those that were read: another sync point will do.
+    Changed(String),
+    /// It never will.
+    Unsupported(String),
+}
+
+/// A table whose changes matter.
+#[derive(Debug, Clone)]
+pub struct Watched {
+    /// The subscription that feeds it, as a position.
+    pub subscription: usize,
+    /// The names of its compared columns.
+    pub columns: Vec<String>,
+}
+
+/// What is known of the position that a subscription's part of the subscriber's snapshot corresponds to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Every transaction that ends at or before it is in the snapshot.
+    pub certain: Lsn,
+    /// No transaction that ends behind it is.
+    pub upto: Lsn,
+}
+
+impl Bounds {
+    /// A position that is known exactly.
+    #[must_use]
+    pub fn exact(cut: Lsn) -> Self {
+        Self { certain: cut, upto: cut }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Change {
+    Insert(Values),
+    Update(Option<Values>, Values),
+    Delete(Values),
+}
+
+/// How a relation's changes become rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Mapping {
+    /// For each compared column its position in what is sent.
+    columns: Vec<usize>,
+    identity: Identity,
+}
+
+#[derive(Debug, Clone)]
+struct Row {
+    /// Whether the publisher's snapshot holds a row with this identity.
+    in_snapshot: bool,
+    /// The row now; `None` if it is gone.
+    now: Option<Version>,
+}
+
+#[derive(Debug, Clone)]
+struct Version {
+    row: Values,
+    /// The identity in the publisher's snapshot of the row that holds the unchanged values, if there are any.
+    origin: Option<Values>,
+}
+
+#[derive(Debug, Clone)]
+enum Rows {
+    Keyed(Vec<usize>, BTreeMap<Values, Row>),
+    Whole(BTreeMap<Values, i64>),
+}
+
+/// A transaction of which it is not known whether the subscriber's snapshot holds it.
+#[derive(Debug, Clone)]
+struct Pending {
+    end: Lsn,
+    changes: Vec<(u32, Change)>,
+}
+
+/// The window while it is decoded, and afterwards.
+#[derive(Debug)]
+pub struct Window {
+    snapshot: SnapshotText,
+    watched: HashMap<u32, Watched>,
+    bounds: Vec<Bounds>,
+    mappings: HashMap<u32, Mapping>,
+    /// The transaction in hand, if it matters.
+    open: Option<Vec<(u32, Change)>>,
+    tables: BTreeMap<u32, Rows>,
+    pending: Vec<Pending>,
+    problems: BTreeMap<u32, Problem>,
+    transactions: u64,
+    bytes: usize,
+}
+
+impl Window {
+    /// An empty window behind a snapshot of the publisher. `watched` is by object identifier on the publisher; `bounds` has
+    /// one element for each subscription.
+    #[must_use]
+    pub fn new(snapshot: SnapshotText, watched: HashMap<u32, Watched>, bounds: Vec<Bounds>) -> Self {
+        Self {
+            snapshot,
+            watched,
+            bounds,
+            mappings: HashMap::new(),
+            open: None,
+            tables: BTreeMap::new(),
+            pending: Vec::new(),
+            problems: BTreeMap::new(),
+            transactions: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Takes the next message.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] where it does not follow the protocol; [`ErrorKind::Unsupported`] where the window is larger
+    /// than memory allows.
+    pub fn feed(&mut self, message: &[u8]) -> Result<()> {
+        match pgoutput::parse(message)? {
+            Message::Begin { xid, .. } => {
+                // By its identifier, never by its position: a transaction can have ended before the snapshot's position and
+                // still be invisible in it.
+                let counts = !self.snapshot.shows(self.snapshot.extend(xid));
+                self.open = counts.then(Vec::new);
+            }
+            Message::Commit { end_lsn } => self.commit(end_lsn),
+            Message::Relation(relation) => self.describe(&relation),
+            Message::Insert { relation, new } => {
+                self.change(relation, |mapping| Ok(Change::Insert(mapping.row(&new)?)))?
+            }
+            Message::Update { relation, old, new } => self.change(relation, |mapping| {
+                Ok(Change::Update(old.as_ref().map(|old| mapping.row(old)).transpose()?, mapping.row(&new)?))
+            })?,
+            Message::Delete { relation, old } => {
+                self.change(relation, |mapping| Ok(Change::Delete(mapping.row(&old)?)))?;
+            }
+            Message::Truncate { relations } => {
+                if self.open.is_some() {
+                    for relation in relations {
+                        self.problem(relation, Problem::Changed("was truncated".to_owned()));
+                    }
+                }
+            }
+            Message::Other => {}
+        }
+        Ok(())
+    }
+
+    fn problem(&mut self, relation: u32, problem: Problem) {
+        if self.watched.contains_key(&relation) {
+            self.problems.entry(relation).or_insert(problem);
+        }
+    }
+
+    fn describe(&mut self, relation: &Relation) {
+        let Some(watched) = self.watched.get(&relation.oid) else { return };
+        let position = |name: &String| relation.columns.iter().position(|(sent, _)| sent == name);
+        let columns: Option<Vec<_>> = watched.columns.iter().map(position).collect();
+        let mut identity = Vec::new();
+        let mut strangers = Vec::new();
+        for (name, _) in relation.columns.iter().filter(|(_, key)| *key && relation.identity != b'f') {
+            match watched.columns.iter().position(|known| known == name) {
+                Some(at) => identity.push(at),
+                None => strangers.push(name.as_str()),
+            }
+        }
+        let problem = match &columns {
+            None => Some(Problem::Changed("has other columns than when the catalog was read".to_owned())),
+            Some(_) if !strangers.is_empty() => Some(Problem::Unsupported(format!(
+                "is identified by columns that are not compared ({})",
+                strangers.join(", ")
+            ))),
+            Some(_) => None,
+        };
+        if let Some(problem) = problem {
+            return self.problem(relation.oid, problem);
+        }
+        let identity = if identity.is_empty() { Identity::WholeRow } else { Identity::Columns(identity) };
+        let mapping = Mapping { columns: columns.unwrap_or_default(), identity };
+        let known = self.mappings.insert(relation.oid, mapping.clone());
+        if known.is_some_and(|known| known != mapping) {
+            self.problem(relation.oid, Problem::Changed("changed its columns or its replica identity".to_owned()));
+        }
+    }
+
+    fn change(&mut self, relation: u32, change: impl FnOnce(&Mapping) -> Result<Change, Problem>) -> Result<()> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        if !self.watched.contains_key(&relation) || self.problems.contains_key(&relation) {
+            return Ok(());
+        }
+        let Some(mapping) = self.mappings.get(&relation) else {
+            return Err(Error::new(ErrorKind::Corrupt, "a decoded change is of a relation that was not described"));
+        };
+        match change(mapping) {
+            Ok(change) => {
+                self.bytes += change.bytes();
+                open.push((relation, change));
+            }
+            Err(problem) => self.problem(relation, problem),
+        }
+        if self.bytes > WINDOW_BYTES_MAX {
+            let message = format!("more than {} MiB of rows changed between the two snapshots", WINDOW_BYTES_MAX >> 20);
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, end: Lsn) {
+        let Some(changes) = self.open.take() else { return };
+        let (mut certain, mut pending) = (Vec::new(), Vec::new());
+        for (relation, change) in changes {
+            let subscription = self.watched.get(&relation).map(|watched| watched.subscription);
+            let Some(bounds) = subscription.and_then(|at| self.bounds.get(at)) else { continue };
+            if end <= bounds.certain {
+                certain.push((relation, change));
+            } else if end <= bounds.upto {
+                pending.push((relation, change));
+            } else {
+                self.bytes -= change.bytes();
+            }
+        }
+        if !(certain.is_empty() && pending.is_empty()) {
+            self.transactions += 1;
+        }
+        for (relation, change) in certain {
+            let Some(mapping) = self.mappings.get(&relation) else { continue };
+            self.bytes -= change.bytes();
+            match apply(&mut self.tables, relation, mapping, change) {
+                Ok(grown) => self.bytes = self.bytes.saturating_add_signed(grown),
+                Err(problem) => self.problem(relation, problem),
+            }
+        }
+        if !pending.is_empty() {
+            self.pending.push(Pending { end, changes: pending });
+        }
+    }
+
+    /// Transactions that count.
+    #[must_use]
+    pub fn transactions(&self) -> u64 {
+        self.transactions
+    }
+
+    /// The position of each subscription as far as it is known; one of [`Window::cuts`].
+    #[must_use]
+    pub fn bounds(&self) -> &[Bounds] {
+        &self.bounds
+    }
+
+    /// The positions that a subscription's part of the subscriber's snapshot may correspond to, ascending: one, where it is
+    /// known or makes no difference.
+    #[must_use]
+    pub fn cuts(&self, subscription: usize) -> Vec<Lsn> {
+        let first = self.bounds.get(subscription).map(|bounds| bounds.certain);
+        let ends = self.pending.iter().filter(|pending| !self.of(subscription, pending).is_empty());
+        first.into_iter().chain(ends.map(|pending| pending.end)).collect()
+    }
+
+    fn of<'a>(&self, subscription: usize, pending: &'a Pending) -> Vec<&'a (u32, Change)> {
+        let fed = |relation: &u32| self.watched.get(relation).is_some_and(|known| known.subscription == subscription);
+        pending.changes.iter().filter(|(relation, _)| fed(relation)).collect()
+    }
+
+    /// What became of the tables up to a cut for each subscription.
+    #[must_use]
+    pub fn at(&self, cuts: &[Lsn]) -> BTreeMap<u32, Result<Touched, Problem>> {
+        let (tables, mut problems) = self.rows_at(cuts);
+        problems.extend(self.problems.clone());
+        let mut touched: BTreeMap<_, _> =
+            tables.into_iter().map(|(relation, rows)| (relation, Ok(rows.touched()))).collect();
+        touched.extend(problems.into_iter().map(|(relation, problem)| (relation, Err(problem))));
+        touched
+    }
+
+    fn rows_at(&self, cuts: &[Lsn]) -> (BTreeMap<u32, Rows>, BTreeMap<u32, Problem>) {
+        let mut tables = self.tables.clone();
+        let mut problems = BTreeMap::new();
+        for pending in &self.pending {
+            for (relation, change) in &pending.changes {
+                let cut = self.watched.get(relation).and_then(|known| cuts.get(known.subscription));
+                let Some(mapping) = self.mappings.get(relation) else { continue };
+                if cut.is_some_and(|cut| pending.end <= *cut)
+                    && let Err(problem) = apply(&mut tables, *relation, mapping, change.clone())
+                {
+                    problems.insert(*relation, problem);
+                }
+            }
+        }
+        (tables, problems)
+    }
+
+    /// What tells the cuts of a subscription apart: for each identity that a transaction between them touched, what the
+    /// subscriber must have at each cut.
+    #[must_use]
+    pub fn questions(&self, subscription: usize) -> Vec<Question> {
+        let cuts = self.cuts(subscription);
+        let mut touched: BTreeMap<u32, BTreeSet<Values>> = BTreeMap::new();
+        for (relation, change) in self.pending.iter().flat_map(|pending| self.of(subscription, pending)) {
+            if let Some(mapping) = self.mappings.get(relation).filter(|_| !self.problems.contains_key(relation)) {
+                touched.entry(*relation).or_default().extend(mapping.identities(change));
+            }
+        }
+        let mut questions: Vec<Question> = touched
+            .into_iter()
+            .flat_map(|(relation, keys)| {
+                keys.into_iter().map(move |key| Question { relation, key, expected: Vec::new() })
+            })
+            .collect();
+        for cut in cuts {
+            let mut all: Vec<Lsn> = self.bounds.iter().map(|bounds| bounds.certain).collect();
+            if let Some(own) = all.get_mut(subscription) {
+                *own = cut;
+            }
+            let (tables, _) = self.rows_at(&all);
+            for question in &mut questions {
+                let expected = match tables.get(&question.relation) {
+                    None => Expected::AsInSnapshot,
+                    Some(Rows::Keyed(_, rows)) => match rows.get(&question.key).map(|row| &row.now) {
+                        None => Expected::AsInSnapshot,
+                        Some(None) => Expected::Nothing,
+                        Some(Some(version)) => Expected::Row(version.row.clone()),
+                    },
+                    Some(Rows::Whole(rows)) => Expected::More(rows.get(&question.key).copied().unwrap_or_default()),
+                };
+                question.expected.push(expected);
+            }
+        }
+        questions
+    }
+
+    /// What identifies the rows of a relation that was touched.
+    #[must_use]
+    pub fn identity(&self, relation: u32) -> Option<&Identity> {
+        self.mappings.get(&relation).map(|mapping| &mapping.identity)
+    }
+}
+
+/// An identity that tells cuts apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// The relation on the publisher.
+    pub relation: u32,
+    /// The identity.
+    pub key: Values,
+    /// What the subscriber has at each of [`Window::cuts`].
+    pub expected: Vec<Expected>,
+}
+
+/// What the subscriber has of an identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expected {
+    /// What the publisher's snapshot has.
+    AsInSnapshot,
+    /// No row.
+    Nothing,
+    /// One row; what is unchanged in it is not known.
+    Row(Values),
+    /// So many more rows like this than the publisher's snapshot has.
+    More(i64),
+}
+
+impl Mapping {
+    fn row(&self, sent: &[Column<'_>]) -> Result<Values, Problem> {
+        self.columns
+            .iter()
+            .map(|&at| match sent.get(at) {
+                Some(Column::Null) => Ok(Value::Null),
+                Some(Column::Unchanged) => Ok(Value::Unchanged),
+                Some(Column::Text(bytes)) => match std::str::from_utf8(bytes) {
+                    Ok(text) => Ok(Value::Text(text.into())),
+                    Err(_) => {
+                        Err(Problem::Unsupported("has changed rows with texts that are not valid UTF-8".to_owned()))
+                    }
+                },
+                None => Err(Problem::Changed("has other columns than were described".to_owned())),
+            })
+            .collect()
+    }
+
+    fn identities(&self, change: &Change) -> Vec<Values> {
+        let Identity::Columns(columns) = &self.identity else {
+            return match change {
+                Change::Insert(row) | Change::Delete(row) => vec![row.clone()],
+                Change::Update(old, new) => {
+                    let filled = old.as_ref().map_or_else(|| new.clone(), |old| fill(new, old));
+                    old.iter().cloned().chain([filled]).collect()
+                }
+            };
+        };
+        match change {
+            Change::Insert(row) | Change::Delete(row) => vec![select(columns, row)],
+            Change::Update(None, new) => vec![select(columns, new)],
+            Change::Update(Some(old), new) => {
+                let before = select(columns, old);
+                vec![fill(&select(columns, new), &before), before]
+            }
+        }
+    }
+}
+
+impl Change {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Insert(row) | Self::Delete(row) => bytes(row),
+            Self::Update(old, new) => old.as_ref().map_or(0, bytes) + bytes(new),
+        }
+    }
+}
+
+fn bytes(row: &Values) -> usize {
+    let value = |value: &Value| match value {
+        Value::Text(text) => VALUE_BYTES + text.len(),
+        Value::Null | Value::Unchanged => VALUE_BYTES,
+    };
+    row.iter().map(value).sum()
+}
+
+fn select(columns: &[usize], row: &Values) -> Values {
+    columns.iter().map(|&at| row.get(at).cloned().unwrap_or(Value::Null)).collect()
+}
+
+/// The row with what is unchanged in it taken from another one.
+fn fill(row: &Values, from: &Values) -> Values {
+    let value = |(value, from): (&Value, &Value)| if *value == Value::Unchanged { from.clone() } else { value.clone() };
+    row.iter().zip(from).map(value).collect()
+}
+
+/// Lets a change happen. Returns by how many bytes the table has grown.
+fn apply(tables: &mut BTreeMap<u32, Rows>, relation: u32, mapping: &Mapping, change: Change) -> Result<isize, Problem> {
+    let rows = tables.entry(relation).or_insert_with(|| match &mapping.identity {
+        Identity::Columns(columns) => Rows::Keyed(columns.clone(), BTreeMap::new()),
+        Identity::WholeRow => Rows::Whole(BTreeMap::new()),
+    });
+    match rows {
+        Rows::Keyed(columns, rows) => apply_keyed(columns, rows, change),
+        Rows::Whole(rows) => apply_whole(rows, change),
+    }
+}
+
+fn contradiction() -> Problem {
+    Problem::Unsupported("has changes that contradict each other: a defect of triplecheck".to_owned())
+}
+
+fn apply_keyed(columns: &[usize], rows: &mut BTreeMap<Values, Row>, change: Change) -> Result<isize, Problem> {
+    let known = |key: Values| {
+        // Columns of an identity are NOT NULL. A leaf may be identified by other columns than its root.
+        let whole = key.iter().all(|value| matches!(value, Value::Text(_)));
+        let problem =
+            || Problem::Unsupported("has changes that do not name the columns that identify its rows".to_owned());
+        if whole { Ok(key) } else { Err(problem()) }
+    };
+    let mut grown = Grown(0);
+    match change {
+        Change::Insert(row) => {
+            let key = known(select(columns, &row))?;
+            if row.contains(&Value::Unchanged) {
+                return Err(contradiction());
+            }
+            grown.put(rows, key, Version { row, origin: None })?;
+        }
+        Change::Delete(old) => {
+            grown.take(rows, known(select(columns, &old))?)?;
+        }
+        Change::Update(old, new) => {
+            let before = match &old {
+                Some(old) => known(select(columns, old))?,
+                None => known(select(columns, &new))?,
+            };
+            let after = known(fill(&select(columns, &new), &before))?;
+            let from = grown.take(rows, before.clone())?;
+            let mut row = match &from {
+                Some(version) => fill(&new, &version.row),
+                None => new,
+            };
+            // An identity is never unknown.
+            for (&at, value) in columns.iter().zip(&after) {
+                if let Some(place) = row.get_mut(at) {
+                    place.clone_from(value);
+                }
+            }
+            let origin =
+                row.contains(&Value::Unchanged).then(|| from.and_then(|version| version.origin).unwrap_or(before));
+            grown.put(rows, after, Version { row, origin })?;
+        }
+    }
+    Ok(grown.0)
+}
+
+/// By how many bytes a map of rows grows.
+struct Grown(isize);
+
+impl Grown {
+    fn add(&mut self, bytes: usize) {
+        self.0 = self.0.saturating_add_unsigned(bytes);
+    }
+
+    /// A row comes. If the window knew nothing of its identity, neither does the snapshot.
+    fn put(&mut self, rows: &mut BTreeMap<Values, Row>, key: Values, version: Version) -> Result<(), Problem> {
+        self.add(bytes(&version.row) + version.origin.as_ref().map_or(0, bytes));
+        match rows.entry(key) {
+            MapEntry::Vacant(vacant) => {
+                self.add(bytes(vacant.key()));
+                vacant.insert(Row { in_snapshot: false, now: Some(version) });
+            }
+            MapEntry::Occupied(mut occupied) => {
+                let row = occupied.get_mut();
+                if row.now.replace(version).is_some() {
+                    return Err(contradiction());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A row goes: that of the window, or, if the window knows nothing of it, that of the snapshot (`None`).
+    fn take(&mut self, rows: &mut BTreeMap<Values, Row>, key: Values) -> Result<Option<Version>, Problem> {
+        match rows.entry(key) {
+            MapEntry::Vacant(vacant) => {
+                self.add(bytes(vacant.key()));
+                vacant.insert(Row { in_snapshot: true, now: None });
+                Ok(None)
+            }
+            MapEntry::Occupied(mut occupied) => {
+                let version = occupied.get_mut().now.take().ok_or_else(contradiction)?;
+                let freed = bytes(&version.row) + version.origin.as_ref().map_or(0, bytes);
+                self.0 = self.0.saturating_sub_unsigned(freed);
+                Ok(Some(version))
+            }
+        }
+    }
+}
+
+fn apply_whole(rows: &mut BTreeMap<Values, i64>, change: Change) -> Result<isize, Problem> {
+    let mut grown = Grown(0);
+    let mut add = |row: Values, copies: i64| {
+        if row.contains(&Value::Unchanged) {
+            return Err(contradiction());
+        }
+        match rows.entry(row) {
+            MapEntry::Vacant(vacant) => {
+                grown.add(bytes(vacant.key()));
+                vacant.insert(copies);
+            }
+            MapEntry::Occupied(mut occupied) => *occupied.get_mut() += copies,
+        }
+        Ok(())
+    };
+    match change {
+        Change::Insert(row) => add(row, 1)?,
+        Change::Delete(row) => add(row, -1)?,
+        Change::Update(Some(old), new) => {
+            add(fill(&new, &old), 1)?;
+            add(old, -1)?;
+        }
+        Change::Update(None, _) => {
+            let message = "has rows that were updated although nothing identifies them".to_owned();
+            return Err(Problem::Unsupported(message));
+        }
+    }
+    Ok(grown.0)
+}
+
+impl Rows {
+    fn touched(self) -> Touched {
+        match self {
+            Self::Whole(rows) => {
+                let mut touched = Touched { identity: Identity::WholeRow, lookups: Vec::new(), images: Vec::new() };
+                for (row, copies) in rows {
+                    let count = copies.unsigned_abs();
+                    match copies {
+                        0 => {}
+                        1.. => touched.images.push(Image { row, copies: count, origin: None }),
+                        _ => touched.lookups.push(Lookup { key: row, wanted: Wanted::Of(count) }),
+                    }
+                }
+                touched
+            }
+            Self::Keyed(columns, rows) => {
+                let at: BTreeMap<Values, usize> = rows.keys().cloned().zip(0..).collect();
+                let mut touched =
+                    Touched { identity: Identity::Columns(columns), lookups: Vec::new(), images: Vec::new() };
+                for (key, row) in rows {
+                    let wanted = if row.in_snapshot { Wanted::One } else { Wanted::Nothing };
+                    touched.lookups.push(Lookup { key, wanted });
+                    touched.images.extend(row.now.map(|version| Image {
+                        origin: version.origin.and_then(|origin| at.get(&origin).copied()),
+                        row: version.row,
+                        copies: 1,
+                    }));
+                }
+                touched
+            }
+        }
+    }
+}

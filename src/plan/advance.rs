@@ -1,0 +1,368 @@
+//! The publisher's table as it stood at the cut: its snapshot without the row versions that the window changed or removed,
+//! and with the rows that stood in their place.
+//!
+//! The server makes rows of the images itself, with the input functions that a subscriber uses, so that one select list
+//! serves rows and images alike.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::catalog::{Relation, TablePair, TypeFacts, TypeKind};
+use crate::gate::window::{Identity, Image, Touched, Value, Values, Wanted};
+use crate::plan::statement::{filter, from, where_clause};
+use crate::plan::{Position, Slice};
+use crate::side::Side;
+use crate::sql;
+
+/// What makes the table at the cut of the table in the snapshot.
+#[derive(Debug)]
+pub struct Advance {
+    touched: Arc<Touched>,
+    /// Row versions of the snapshot that do not count, ascending.
+    excluded: Vec<Position>,
+    /// Where the row of a lookup lies.
+    origins: HashMap<usize, Position>,
+}
+
+impl Advance {
+    /// Takes what the lookups found: which of them, and where.
+    ///
+    /// # Errors
+    /// What contradicts, for people: then the window and the snapshot do not belong together.
+    pub fn new(touched: Arc<Touched>, mut found: Vec<(usize, Position)>) -> Result<Self, String> {
+        found.sort_unstable();
+        let mut excluded = Vec::new();
+        let mut origins = HashMap::new();
+        let mut rest = found.as_slice();
+        for (at, lookup) in touched.lookups.iter().enumerate() {
+            let count = rest.iter().take_while(|(of, _)| *of == at).count();
+            let (own, others) = rest.split_at(count);
+            rest = others;
+            let (fits, gone) = match lookup.wanted {
+                Wanted::Nothing => (count == 0, 0),
+                Wanted::One => (count == 1, 1),
+                Wanted::Of(gone) => (count as u64 >= gone, usize::try_from(gone).unwrap_or(usize::MAX)),
+            };
+            if !fits {
+                return Err(format!(
+                    "what changed between the two snapshots contradicts the publisher's: {count} rows where the changes say {}",
+                    match lookup.wanted {
+                        Wanted::Nothing => "none".to_owned(),
+                        Wanted::One => "one".to_owned(),
+                        Wanted::Of(gone) => format!("at least {gone}"),
+                    }
+                ));
+            }
+            excluded.extend(own.iter().take(gone).map(|(_, position)| *position));
+            origins.extend(own.first().map(|(at, position)| (*at, *position)));
+        }
+        if !rest.is_empty() {
+            return Err("a lookup brought back rows that were not asked for".to_owned());
+        }
+        excluded.sort_unstable();
+        Ok(Self { touched, excluded, origins })
+    }
+
+    /// Whether there are rows that stand in the place of others.
+    #[must_use]
+    pub fn has_images(&self) -> bool {
+        !self.touched.images.is_empty()
+    }
+
+    /// The condition that leaves out what does not count, if there is anything of it in the slice.
+    pub(super) fn condition(&self, relation: &Relation, slice: &Slice) -> Option<String> {
+        let inside = |position: &&Position| match slice {
+            Slice::Blocks { heap, from, to } => {
+                let block = u64::from(position.block);
+                relation.heaps.get(*heap).is_some_and(|heap| heap.oid == position.heap)
+                    && from.is_none_or(|from| from <= block)
+                    && to.is_none_or(|to| block < to)
+            }
+            Slice::Whole | Slice::Chunks { .. } | Slice::Images => true,
+        };
+        let excluded: Vec<_> = self.excluded.iter().filter(inside).collect();
+        if excluded.is_empty() {
+            return None;
+        }
+        let heaps: Vec<_> = excluded.iter().map(|position| position.heap.to_string()).collect();
+        let tids: Vec<_> = excluded.iter().map(|position| format!("\"{}\"", position.ctid())).collect();
+        // The function has no system columns, so these are the table's.
+        Some(format!(
+            "NOT EXISTS (SELECT FROM ROWS FROM (pg_catalog.unnest('{{{}}}'::pg_catalog.oid[]), \
+             pg_catalog.unnest('{{{}}}'::pg_catalog.tid[])) AS gone(heap, place) \
+             WHERE gone.place OPERATOR(pg_catalog.=) ctid AND gone.heap OPERATOR(pg_catalog.=) tableoid)",
+            heaps.join(","),
+            tids.join(",")
+        ))
+    }
+
+    /// The images as a relation with the compared columns, `tableoid` and `ctid`. There must be some.
+    pub(super) fn images(&self, pair: &TablePair) -> String {
+        // Rows with the same unknown values are completed by one join.
+        let mut groups: BTreeMap<Vec<usize>, Vec<(usize, &Image)>> = BTreeMap::new();
+        for (at, image) in self.touched.images.iter().enumerate() {
+            let unknown = (0..).zip(&image.row).filter(|(_, value)| **value == Value::Unchanged).map(|(at, _)| at);
+            groups.entry(unknown.collect()).or_default().push((at, image));
+        }
+        let queries: Vec<_> = groups.iter().map(|(unknown, images)| self.images_query(pair, unknown, images)).collect();
+        format!("({}) AS image", queries.join(" UNION ALL "))
+    }
+
+    fn images_query(&self, pair: &TablePair, unknown: &[usize], images: &[(usize, &Image)]) -> String {
+        let relation = &pair.relations.publisher;
+        let rows: Vec<_> = images
+            .iter()
+            .map(|(at, image)| {
+                let values =
+                    pair.columns.iter().zip(&image.row).map(|(column, value)| literal(&column.types.publisher, value));
+                let origin = image.origin.and_then(|origin| self.origins.get(&origin)).copied();
+                let origin = origin.unwrap_or(Position { heap: 0, block: 0, offset: 0 });
+                let mut values: Vec<_> = values.collect();
+                values.push(format!("'{}'::pg_catalog.tid", Position::of_image(*at).ctid()));
+                values.push(image.copies.to_string());
+                if !unknown.is_empty() {
+                    values.push(format!("{}::pg_catalog.oid, '{}'::pg_catalog.tid", origin.heap, origin.ctid()));
+                }
+                format!("({})", values.join(", "))
+            })
+            .collect();
+        let names = (0..pair.columns.len()).map(|at| format!("v{at}"));
+        let names: Vec<_> = names.chain(["place".to_owned(), "copies".to_owned()]).collect();
+        let mut list: Vec<_> = pair
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(at, column)| {
+                let name = sql::identifier(&column.name);
+                if unknown.contains(&at) { format!("origin.{name}") } else { format!("one.v{at} AS {name}") }
+            })
+            .collect();
+        list.push("0::pg_catalog.oid AS tableoid, one.place AS ctid".to_owned());
+        let (more, join) = if unknown.is_empty() {
+            ("", String::new())
+        } else {
+            let join = format!(
+                " JOIN {} AS origin ON origin.ctid OPERATOR(pg_catalog.=) one.at AND origin.tableoid OPERATOR(pg_catalog.=) one.heap",
+                from(relation)
+            );
+            (", heap, at", join)
+        };
+        let copies = if images.iter().all(|(_, image)| image.copies == 1) {
+            ""
+        } else {
+            " CROSS JOIN LATERAL pg_catalog.generate_series(1, one.copies)"
+        };
+        format!(
+            "SELECT {} FROM (VALUES {}) AS one({}{more}){join}{copies}",
+            list.join(", "),
+            rows.join(", "),
+            names.join(", ")
+        )
+    }
+}
+
+/// A value as a constant of its type, read by the type's input function. No modifier, which could only cut it.
+fn literal(facts: &TypeFacts, value: &Value) -> String {
+    let name = facts.base().name.to_sql();
+    match value {
+        Value::Text(text) => format!("{}::{name}", sql::literal(text)),
+        Value::Null | Value::Unchanged => format!("NULL::{name}"),
+    }
+}
+
+/// Whether two values of a type are the same identity where the operator `=` of pg_catalog says so. Extensions bring base
+/// types with operators of their own, elsewhere.
+fn compares_by_operator(facts: &TypeFacts) -> bool {
+    let base = facts.base();
+    !matches!(base.kind, TypeKind::Base) || base.builtin().is_some()
+}
+
+/// What is read of rows that are looked up by their identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finding {
+    /// Where they lie: the number of the identity, `tableoid`, `ctid`.
+    Places,
+    /// What they are: the number of the identity, and an array of the texts of all compared columns.
+    Texts,
+    /// How many there are: the number of the identity, and the number of rows.
+    Counts,
+}
+
+/// The statement that looks up identities on one side. Identities of columns go through their index.
+#[must_use]
+pub fn lookup_statement(
+    pair: &TablePair,
+    side: Side,
+    identity: &Identity,
+    keys: &[&Values],
+    finding: Finding,
+) -> String {
+    let relation = pair.relations.get(side);
+    let text = |at: usize| {
+        let column = pair.columns.get(at).map(|column| sql::identifier(&column.name)).unwrap_or_default();
+        // Its own collation may call different texts equal.
+        format!("({}) COLLATE pg_catalog.\"C\"", sql::output_text(&column))
+    };
+    let texts = |columns: &[usize]| {
+        let texts: Vec<_> = columns.iter().map(|&at| text(at)).collect();
+        format!("ARRAY[{}]::pg_catalog.text[]", texts.join(", "))
+    };
+    let all: Vec<usize> = (0..pair.columns.len()).collect();
+    let by_operator = match identity {
+        Identity::Columns(columns) => {
+            let facts: Option<Vec<_>> =
+                columns.iter().map(|&at| pair.columns.get(at).map(|column| column.types.get(side))).collect();
+            facts.filter(|facts| facts.iter().all(|facts| compares_by_operator(facts))).map(|facts| (columns, facts))
+        }
+        Identity::WholeRow => None,
+    };
+    // Every column of the table gets a name that cannot be one of another relation.
+    let (key_list, names, rows, condition): (Vec<String>, Vec<String>, Vec<String>, String) = match by_operator {
+        Some((columns, facts)) => {
+            let key_list = columns.iter().zip(0..).filter_map(|(&at, k)| {
+                pair.columns.get(at).map(|column| format!("{} AS k{k}", sql::identifier(&column.name)))
+            });
+            let row = |key: &Values| -> String {
+                facts.iter().zip(key).map(|(facts, value)| literal(facts, value)).collect::<Vec<_>>().join(", ")
+            };
+            let condition = (0..columns.len())
+                .map(|k| format!("there.k{k} OPERATOR(pg_catalog.=) wanted.k{k}"))
+                .collect::<Vec<_>>()
+                .join(" AND ");
+            (
+                key_list.collect(),
+                (0..columns.len()).map(|k| format!("k{k}")).collect(),
+                keys.iter().map(|key| row(key)).collect(),
+                condition,
+            )
+        }
+        None => {
+            let columns = match identity {
+                Identity::Columns(columns) => columns.as_slice(),
+                Identity::WholeRow => all.as_slice(),
+            };
+            let row = |key: &Values| -> String {
+                let texts = key.iter().map(|value| match value {
+                    Value::Text(text) => sql::literal(text),
+                    Value::Null | Value::Unchanged => "NULL".to_owned(),
+                });
+                format!("ARRAY[{}]::pg_catalog.text[]", texts.collect::<Vec<_>>().join(", "))
+            };
+            (
+                vec![format!("{} AS k0", texts(columns))],
+                vec!["k0".to_owned()],
+                keys.iter().map(|key| row(key)).collect(),
+                "there.k0 OPERATOR(pg_catalog.=) wanted.k0".to_owned(),
+            )
+        }
+    };
+    let (inner, outer, group) = match finding {
+        Finding::Places => ("tableoid AS heap, ctid AS place".to_owned(), "there.heap, there.place", ""),
+        Finding::Texts => (format!("{} AS texts", texts(&all)), "there.texts", ""),
+        Finding::Counts => ("1 AS one".to_owned(), "count(*)", " GROUP BY wanted.number"),
+    };
+    let rows: Vec<_> = rows.iter().enumerate().map(|(at, row)| format!("({at}::pg_catalog.int8, {row})")).collect();
+    let conditions: Vec<_> = filter(relation).into_iter().collect();
+    format!(
+        "COPY (SELECT wanted.number, {outer} FROM (SELECT {inner}, {} FROM {}{}) AS there \
+         JOIN (VALUES {}) AS wanted(number, {}) ON {condition}{group}) TO STDOUT (FORMAT binary)",
+        key_list.join(", "),
+        from(relation),
+        where_clause(&conditions),
+        rows.join(", "),
+        names.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::window::Lookup;
+    use crate::row::testing::{builtin, column, pair};
+    use crate::sql::QualifiedName;
+
+    fn table() -> TablePair {
+        let columns = vec![column("id", &builtin("int8")), column("No\"te", &builtin("text"))];
+        let mut pair = pair(columns, &[0]);
+        for relation in [&mut pair.relations.publisher, &mut pair.relations.subscriber] {
+            relation.name = QualifiedName::new("My", "t");
+        }
+        pair
+    }
+
+    fn text(text: &str) -> Value {
+        Value::Text(text.into())
+    }
+
+    fn place(block: u32, offset: u16) -> Position {
+        Position { heap: 7, block, offset }
+    }
+
+    fn touched(wanted: &[Wanted], images: Vec<Image>) -> Arc<Touched> {
+        let lookups =
+            wanted.iter().enumerate().map(|(at, wanted)| Lookup { key: vec![text(&at.to_string())], wanted: *wanted });
+        Arc::new(Touched { identity: Identity::Columns(vec![0]), lookups: lookups.collect(), images })
+    }
+
+    #[test]
+    fn what_is_found_must_be_what_the_window_says() {
+        let of = |wanted: &[Wanted], found: &[(usize, Position)]| {
+            Advance::new(touched(wanted, vec![]), found.to_vec()).map(|advance| advance.excluded)
+        };
+        use Wanted::{Nothing, Of, One};
+        assert_eq!(of(&[One, Nothing, One], &[(2, place(0, 1)), (0, place(5, 1))]), Ok(vec![place(0, 1), place(5, 1)]));
+        assert!(of(&[One], &[]).is_err());
+        assert!(of(&[One], &[(0, place(0, 1)), (0, place(0, 2))]).is_err());
+        assert!(of(&[Nothing], &[(0, place(0, 1))]).is_err());
+        assert!(of(&[One], &[(0, place(0, 1)), (1, place(0, 2))]).is_err());
+        let three = [(0, place(0, 1)), (0, place(0, 2)), (0, place(0, 3))];
+        assert_eq!(of(&[Of(2)], &three), Ok(vec![place(0, 1), place(0, 2)]));
+        assert!(of(&[Of(4)], &three).is_err());
+    }
+
+    #[test]
+    fn statements_quote_names_and_values() {
+        let pair = table();
+        let image = |row: Values, origin| Image { row, copies: 1, origin };
+        let images =
+            vec![image(vec![text("1"), text("it's \\")], None), image(vec![text("2"), Value::Unchanged], Some(0))];
+        let advance = Advance::new(touched(&[Wanted::One], images), vec![(0, place(3, 4))]).unwrap();
+        assert_eq!(
+            advance.images(&pair),
+            "(SELECT one.v0 AS \"id\", one.v1 AS \"No\"\"te\", 0::pg_catalog.oid AS tableoid, one.place AS ctid FROM \
+             (VALUES ('1'::\"pg_catalog\".\"int8\",  E'it''s \\\\'::\"pg_catalog\".\"text\", '(0,1)'::pg_catalog.tid, 1)) \
+             AS one(v0, v1, place, copies) UNION ALL \
+             SELECT one.v0 AS \"id\", origin.\"No\"\"te\", 0::pg_catalog.oid AS tableoid, one.place AS ctid FROM \
+             (VALUES ('2'::\"pg_catalog\".\"int8\", NULL::\"pg_catalog\".\"text\", '(0,2)'::pg_catalog.tid, 1, 7::pg_catalog.oid, \
+             '(3,4)'::pg_catalog.tid)) AS one(v0, v1, place, copies, heap, at) JOIN ONLY \"My\".\"t\" AS origin \
+             ON origin.ctid OPERATOR(pg_catalog.=) one.at AND origin.tableoid OPERATOR(pg_catalog.=) one.heap) AS image"
+        );
+        let key = vec![text("1'")];
+        let lookup = lookup_statement(&pair, Side::Publisher, &Identity::Columns(vec![0]), &[&key], Finding::Places);
+        assert_eq!(
+            lookup,
+            "COPY (SELECT wanted.number, there.heap, there.place FROM (SELECT tableoid AS heap, ctid AS place, \"id\" AS k0 \
+             FROM ONLY \"My\".\"t\") AS there JOIN (VALUES (0::pg_catalog.int8, '1'''::\"pg_catalog\".\"int8\")) \
+             AS wanted(number, k0) ON there.k0 OPERATOR(pg_catalog.=) wanted.k0) TO STDOUT (FORMAT binary)"
+        );
+    }
+
+    #[test]
+    fn only_what_lies_in_a_slice_is_left_out_of_it() {
+        let mut pair = table();
+        let name = pair.name.clone();
+        pair.relations.publisher.heaps =
+            vec![crate::catalog::Heap { oid: 7, name, blocks: 9, readable: true, is_heap: true }];
+        let advance = Advance::new(touched(&[Wanted::One], vec![]), vec![(0, place(3, 4))]).unwrap();
+        let relation = &pair.relations.publisher;
+        let blocks = |heap, from, to| Slice::Blocks { heap, from, to };
+        assert!(advance.condition(relation, &blocks(0, None, Some(3))).is_none());
+        assert!(advance.condition(relation, &blocks(0, Some(4), None)).is_none());
+        assert!(advance.condition(relation, &blocks(1, None, None)).is_none());
+        let condition = advance.condition(relation, &blocks(0, Some(3), Some(4))).unwrap();
+        assert!(
+            condition.contains("'{7}'::pg_catalog.oid[]") && condition.contains(r#"'{"(3,4)"}'::pg_catalog.tid[]"#)
+        );
+        assert!(advance.condition(relation, &Slice::Whole).is_some());
+    }
+}

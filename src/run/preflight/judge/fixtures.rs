@@ -1,0 +1,1 @@
+//! A healthy pair, for tests to break.
