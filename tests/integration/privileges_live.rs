@@ -10,7 +10,7 @@ use triplecheck_testbed::{Load, LoadOptions, Pair, PairOptions, Replicated, Serv
 use crate::harness::{Ran, Running, Verify, wait_for};
 use crate::proxy::Proxy;
 use crate::slow;
-use crate::staged::{HELD_UP, hold_up, orders, wait_for_slot, wait_for_snapshot};
+use crate::staged::{Stalled, before_replay, before_snapshot, orders, stall_commits, unstall};
 
 const LIVE: &str = "--gate live --scope published --jobs 2 --lag-timeout 60s";
 /// How long anything may remain on a server after the client was killed.
@@ -164,87 +164,103 @@ enum Phase {
     Scanning,
 }
 
-/// A verify of a database that is big enough for every phase to last, and what holds up the subscriber meanwhile.
-async fn in_phase(database: &Replicated, phase: Phase, conninfos: [String; 2]) -> (Running, Option<Client>) {
-    let start = || Verify::between(&conninfos[0], &conninfos[1]).args("--gate live --jobs 2 --lag-timeout 60s").start();
-    let held = |rows: u32| format!("INSERT INTO small SELECT i, 'held' FROM generate_series(1001, 1000 + {rows}) i");
-    match phase {
-        Phase::Connecting => {
-            let running = start();
-            let ours = "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'triplecheck%'";
-            wait_for(&database.publisher, ours, "t").await;
-            (running, None)
-        }
-        Phase::Slot | Phase::Gate => {
-            let holder = hold_up(database, "small").await;
-            database.publisher.sql(&held(1)).await.unwrap();
-            wait_for(&database.subscriber, HELD_UP, "1").await;
-            let running = start();
-            if matches!(phase, Phase::Slot) {
-                wait_for_slot(database).await
-            } else {
-                wait_for_snapshot(database).await
-            }
-            (running, Some(holder))
-        }
-        Phase::Decoding => {
-            let holder = hold_up(database, "small").await;
-            database.publisher.sql(&held(1)).await.unwrap();
-            wait_for(&database.subscriber, HELD_UP, "1").await;
-            let running = start();
-            wait_for_snapshot(database).await;
-            database.publisher.sql("UPDATE small SET note = 'held'; INSERT INTO small SELECT i, 'held' FROM generate_series(2001, 300000) i").await.unwrap();
-            holder.batch_execute("COMMIT").await.unwrap();
-            let decoding = "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' \
-                            AND application_name = 'triplecheck/slot' AND query LIKE '%pg_logical_slot_get%'";
-            wait_for(&database.publisher, decoding, "t").await;
-            (running, None)
-        }
-        Phase::Scanning => {
-            let running = start();
-            slow::wait_until_scanning(&database.publisher).await;
-            (running, None)
+/// A verify in its phase, and what keeps it there.
+struct Held {
+    running: Running,
+    holder: Option<Client>,
+    stalled: Option<Stalled>,
+}
+
+impl Held {
+    /// Kills it and waits for its end.
+    async fn kill(self, pair: &Pair, database: &Replicated, within: Duration, what: &str) {
+        self.running.signal("KILL").await;
+        assert_eq!(self.running.printed().await.code, None);
+        gone(database, within, what).await;
+        drop(self.holder);
+        if let Some(stalled) = self.stalled {
+            unstall(&database.publisher, stalled).await;
+            stall_commits(&pair.publisher, false).await;
         }
     }
 }
 
+/// A verify of a database that is big enough for every phase to last.
+async fn in_phase(pair: &Pair, database: &Replicated, phase: Phase, conninfos: [String; 2]) -> Held {
+    let verify = Verify::between(&conninfos[0], &conninfos[1]).args("--gate live --jobs 2 --lag-timeout 60s");
+    match phase {
+        Phase::Connecting => {
+            let running = verify.start();
+            let ours = "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'triplecheck%'";
+            wait_for(&database.publisher, ours, "t").await;
+            Held { running, holder: None, stalled: None }
+        }
+        Phase::Slot => {
+            let before = before_snapshot(pair, database, "small", verify).await;
+            Held { running: before.running, holder: None, stalled: Some(before.stalled) }
+        }
+        Phase::Gate => {
+            let (running, holder) = before_replay(pair, database, "small", verify).await;
+            Held { running, holder: Some(holder), stalled: None }
+        }
+        Phase::Decoding => {
+            let (running, holder) = before_replay(pair, database, "small", verify).await;
+            let many = "UPDATE small SET note = 'held'; INSERT INTO small SELECT i, 'held' FROM generate_series(2001, 300000) i";
+            database.publisher.sql(many).await.unwrap();
+            holder.batch_execute("COMMIT").await.unwrap();
+            let decoding = "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' \
+                            AND application_name = 'triplecheck/slot' AND query LIKE '%pg_logical_slot_get%'";
+            wait_for(&database.publisher, decoding, "t").await;
+            Held { running, holder: None, stalled: None }
+        }
+        Phase::Scanning => {
+            let running = verify.start();
+            slow::wait_until_scanning(&database.publisher).await;
+            Held { running, holder: None, stalled: None }
+        }
+    }
+}
+
+async fn servers() -> Pair {
+    Pair::start(14, 16, PairOptions::default()).await.unwrap()
+}
+
 #[tokio::test]
 async fn killed_in_any_phase_it_leaves_nothing() {
-    let lease = shared_pair(14, 16).exclusive().await.unwrap();
-    let database = lease.database("killed_live").await.unwrap();
+    let pair = servers().await;
+    let database = pair.database("killed_live").await.unwrap();
     slow::create(&database, 25_000).await;
     for phase in [Phase::Connecting, Phase::Slot, Phase::Gate, Phase::Scanning, Phase::Decoding] {
         let conninfos = [database.publisher.conninfo(), database.subscriber.conninfo()];
-        let (running, holder) = in_phase(&database, phase, conninfos).await;
-        running.signal("KILL").await;
-        assert_eq!(running.printed().await.code, None);
-        gone(&database, GONE_AFTER_KILL, &format!("a kill in phase {phase:?}")).await;
-        drop(holder);
+        let held = in_phase(&pair, &database, phase, conninfos).await;
+        held.kill(&pair, &database, GONE_AFTER_KILL, &format!("a kill in phase {phase:?}")).await;
     }
     database.catch_up().await.unwrap();
     Verify::new(&database).args(LIVE).run().await.assert_code(0);
     database.assert_nothing_left().await;
 }
 
-/// A verify of a database of its own whose network is cut in a phase.
-async fn cut_off(pair: &Pair, phase: Phase) {
-    let database = pair.database("cut_off").await.unwrap();
-    slow::create(&database, 25_000).await;
-    let (publisher, subscriber) = (Proxy::before(&database.publisher), Proxy::before(&database.subscriber));
-    let conninfos =
-        [publisher.conninfo(&database.publisher, "postgres"), subscriber.conninfo(&database.subscriber, "postgres")];
-    let (running, holder) = in_phase(&database, phase, conninfos).await;
-    publisher.hold();
-    subscriber.hold();
-    gone(&database, GONE_AFTER_CUT, &format!("a cut in phase {phase:?}")).await;
-    running.signal("KILL").await;
-    running.printed().await;
-    drop((publisher, subscriber, holder));
-    database.drop().await.unwrap();
-}
-
 #[tokio::test]
 async fn cut_off_from_its_servers_it_leaves_nothing() {
-    let pair = Pair::start(14, 16, PairOptions::default()).await.unwrap();
-    tokio::join!(cut_off(&pair, Phase::Gate), cut_off(&pair, Phase::Scanning), cut_off(&pair, Phase::Decoding));
+    let pair = servers().await;
+    let mut cut = Vec::new();
+    for phase in [Phase::Gate, Phase::Decoding, Phase::Scanning] {
+        let database = pair.database("cut_off").await.unwrap();
+        slow::create(&database, 25_000).await;
+        let proxies = [&database.publisher, &database.subscriber].map(Proxy::before);
+        let conninfos = [
+            proxies[0].conninfo(&database.publisher, "postgres"),
+            proxies[1].conninfo(&database.subscriber, "postgres"),
+        ];
+        let held = in_phase(&pair, &database, phase, conninfos).await;
+        proxies.iter().for_each(Proxy::hold);
+        cut.push((phase, database, proxies, held, Instant::now()));
+    }
+    // The client is still there, and cannot tell anybody anything.
+    for (phase, database, _proxies, held, since) in cut {
+        let left = GONE_AFTER_CUT.saturating_sub(since.elapsed());
+        gone(&database, left, &format!("a cut in phase {phase:?}")).await;
+        held.kill(&pair, &database, GONE_AFTER_KILL, "the end of the client").await;
+        database.drop().await.unwrap();
+    }
 }

@@ -23,7 +23,7 @@ const A_MOMENT: Duration = Duration::from_millis(800);
 const WAL_SEGMENT_BYTES: u64 = 16 << 20;
 
 /// Servers of the test's own: a test that fails while commits are stalled must not stall others.
-pub(crate) async fn servers() -> Pair {
+async fn servers() -> Pair {
     Pair::start(14, 16, PairOptions::default()).await.unwrap()
 }
 
@@ -46,7 +46,7 @@ pub(crate) async fn orders(pair: &Pair, label: &str, subscription_with: &str) ->
 }
 
 /// Whether commits of this server wait for a standby that never comes.
-async fn stall_commits(server: &Server, stalled: bool) {
+pub(crate) async fn stall_commits(server: &Server, stalled: bool) {
     let postgres = server.database("postgres");
     let setting = if stalled { "SET synchronous_standby_names = 'nobody'" } else { "RESET synchronous_standby_names" };
     // ALTER SYSTEM commits nothing itself.
@@ -61,17 +61,21 @@ async fn stall_commits(server: &Server, stalled: bool) {
 const STALLED: &str =
     "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND datname = current_database()";
 
+/// The process of a session whose commit is stalled, and the task that waits for it.
+pub(crate) type Stalled = (i32, JoinHandle<()>);
+
 /// A statement in a session of its own, which will be stalled in its commit. Returns the session's pid.
-async fn stalled(database: &Database, sql: &'static str, others: u32) -> (i32, JoinHandle<()>) {
+async fn stalled(database: &Database, sql: &str, others: u32) -> Stalled {
+    let sql = sql.to_owned();
     let client = database.connect().await.unwrap();
     let pid = client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
-    let task = tokio::spawn(async move { client.batch_execute(sql).await.unwrap() });
+    let task = tokio::spawn(async move { client.batch_execute(&sql).await.unwrap() });
     wait_for(database, STALLED, &(others + 1).to_string()).await;
     (pid, task)
 }
 
 /// Ends the wait of a stalled commit, which is visible from then on.
-async fn unstall(database: &Database, (pid, task): (i32, JoinHandle<()>)) {
+pub(crate) async fn unstall(database: &Database, (pid, task): Stalled) {
     database.sql(&format!("SELECT pg_cancel_backend({pid})")).await.unwrap();
     task.await.unwrap();
 }
@@ -100,15 +104,14 @@ async fn written(database: &Database) -> u64 {
     position(&database.value("SELECT pg_current_wal_insert_lsn()").await.unwrap())
 }
 
-/// Waits until the gate of a verify holds a snapshot on the publisher, and for a moment more.
-pub(crate) async fn wait_for_snapshot(database: &Replicated) {
-    let idle = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
-                AND application_name = 'triplecheck/snapshot' AND state = 'idle in transaction'";
-    wait_for(&database.publisher, idle, "1").await;
-    tokio::time::sleep(A_MOMENT).await;
+/// Waits until the gate of a verify has kept its snapshot on the publisher for a while: it waits for replay.
+async fn wait_for_snapshot(database: &Replicated) {
+    let kept = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction' \
+                AND application_name = 'triplecheck/snapshot' AND xact_start < clock_timestamp() - interval '0.7 s'";
+    wait_for(&database.publisher, kept, "1").await;
 }
 
-pub(crate) async fn wait_for_slot(database: &Replicated) {
+async fn wait_for_slot(database: &Replicated) {
     let slot = "SELECT count(*) > 0 FROM pg_replication_slots WHERE temporary AND database = current_database() \
                 AND slot_name LIKE 'triplecheck%'";
     wait_for(&database.publisher, slot, "t").await;
@@ -124,24 +127,74 @@ fn assert_match(ran: &Ran, proof: &str) {
 }
 
 /// A lock on the subscriber that lets reads pass, and holds up what replication writes to the table.
-pub(crate) async fn hold_up(database: &Replicated, table: &str) -> Client {
+async fn hold_up(database: &Replicated, table: &str) -> Client {
     let client = database.subscriber.connect().await.unwrap();
     client.batch_execute(&format!("BEGIN; LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")).await.unwrap();
     client
 }
 
-pub(crate) const HELD_UP: &str =
+const HELD_UP: &str =
     "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+
+/// A verify that is held up where its slot is there, but its snapshot is not.
+///
+/// The gate lets replication catch up before it makes the slot, so that it has to be held up later: by a transaction that
+/// is stalled in its commit on the publisher since before, and that P has to show.
+pub(crate) struct BeforeSnapshot {
+    pub(crate) running: Running,
+    pub(crate) stalled: Stalled,
+}
+
+/// Starts a verify that waits between slot and snapshot. A row comes into the table.
+pub(crate) async fn before_snapshot(pair: &Pair, database: &Replicated, table: &str, verify: Verify) -> BeforeSnapshot {
+    stall_commits(&pair.publisher, true).await;
+    let stalled = stalled(
+        &database.publisher,
+        &format!("INSERT INTO {table} (id) SELECT coalesce(max(id), 0) + 1 FROM {table}"),
+        0,
+    )
+    .await;
+    let running = verify.start();
+    wait_for_slot(database).await;
+    BeforeSnapshot { running, stalled }
+}
+
+impl BeforeSnapshot {
+    /// Lets it go on.
+    pub(crate) async fn release(self, pair: &Pair, database: &Replicated) -> Running {
+        unstall(&database.publisher, self.stalled).await;
+        stall_commits(&pair.publisher, false).await;
+        self.running
+    }
+}
+
+/// Starts a verify whose gate holds P and waits for replay, because replication waits for a lock on the table. Another row
+/// comes into the table.
+pub(crate) async fn before_replay(
+    pair: &Pair,
+    database: &Replicated,
+    table: &str,
+    verify: Verify,
+) -> (Running, Client) {
+    let before = before_snapshot(pair, database, table, verify).await;
+    let holder = hold_up(database, table).await;
+    // This one does not wait for any standby, so that P shows it.
+    let insert = format!(
+        "SET synchronous_commit = local; INSERT INTO {table} (id) SELECT coalesce(max(id), 0) + 2 FROM {table}"
+    );
+    database.publisher.sql(&insert).await.unwrap();
+    wait_for(&database.subscriber, HELD_UP, "1").await;
+    let running = before.release(pair, database).await;
+    wait_for_snapshot(database).await;
+    (running, holder)
+}
 
 /// A verify whose gate holds P and is cut off from the subscriber once that has replayed up to L: what is done until
 /// the proxy is released happens between P and S.
-pub(crate) async fn between_snapshots(database: &Replicated, proxy: &Proxy, users: [&str; 2]) -> Running {
-    let holder = hold_up(database, "held").await;
-    database.publisher.sql("INSERT INTO held SELECT coalesce(max(id), 0) + 1 FROM held").await.unwrap();
-    wait_for(&database.subscriber, HELD_UP, "1").await;
+async fn between_snapshots(pair: &Pair, database: &Replicated, proxy: &Proxy, users: [&str; 2]) -> Running {
     let publisher = database.publisher.conninfo_as(users[0]);
-    let running = Verify::between(&publisher, &proxy.conninfo(&database.subscriber, users[1])).args(PATIENT).start();
-    wait_for_snapshot(database).await;
+    let verify = Verify::between(&publisher, &proxy.conninfo(&database.subscriber, users[1])).args(PATIENT);
+    let (running, holder) = before_replay(pair, database, "held", verify).await;
     proxy.hold();
     holder.batch_execute("COMMIT").await.unwrap();
     database.catch_up().await.unwrap();
@@ -155,7 +208,7 @@ async fn an_applied_transaction_that_is_not_visible_yet() {
     let pair = servers().await;
     let database = orders(&pair, "not_visible_yet", "synchronous_commit = on").await;
     let proxy = Proxy::before(&database.subscriber);
-    let running = between_snapshots(&database, &proxy, ["postgres"; 2]).await;
+    let running = between_snapshots(&pair, &database, &proxy, ["postgres"; 2]).await;
     stall_commits(&pair.subscriber, true).await;
     let before = written(&database.publisher).await;
     database.publisher.sql("INSERT INTO orders VALUES (1000, 'stalled on the subscriber')").await.unwrap();
@@ -355,7 +408,7 @@ async fn an_error_in_the_session_of_the_slot() {
 
     // Between P and S the session of the slot fails; then again in the middle of decoding a large window.
     let proxy = Proxy::before(&database.subscriber);
-    let running = between_snapshots(&database, &proxy, ["postgres"; 2]).await;
+    let running = between_snapshots(&pair, &database, &proxy, ["postgres"; 2]).await;
     database.publisher.sql("INSERT INTO orders SELECT i, 'new' FROM generate_series(10001, 150000) i").await.unwrap();
     database.catch_up().await.unwrap();
     proxy.release();
@@ -364,7 +417,7 @@ async fn an_error_in_the_session_of_the_slot() {
     wait_for(&database.publisher, decoding, "t").await;
     assert_match(&running.finish().await, "exact: ");
 
-    let running = between_snapshots(&database, &proxy, ["postgres"; 2]).await;
+    let running = between_snapshots(&pair, &database, &proxy, ["postgres"; 2]).await;
     database.publisher.sql("DELETE FROM orders WHERE id > 10000").await.unwrap();
     database.catch_up().await.unwrap();
     let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() \
@@ -416,7 +469,7 @@ async fn a_skipped_update_whose_transaction_another_row_proves() {
                 ALTER TABLE orders ENABLE REPLICA TRIGGER skip";
     database.subscriber.sql(skip).await.unwrap();
     let proxy = Proxy::before(&database.subscriber);
-    let running = between_snapshots(&database, &proxy, [role.as_str(); 2]).await;
+    let running = between_snapshots(&pair, &database, &proxy, [role.as_str(); 2]).await;
     // Three transactions reach the subscriber while it waits in the first of them, so that it confirms none of them before
     // it comes to the third, where it waits again: which of them S contains, only rows can tell.
     let first = hold_up(&database, "held").await;

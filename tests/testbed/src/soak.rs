@@ -34,6 +34,8 @@ pub struct Soak {
     pub complaints: Vec<String>,
 }
 
+/// How much of a complaint is kept.
+const COMPLAINT_CHARS_MAX: usize = 1500;
 /// How many complaints are kept.
 const COMPLAINTS_MAX: usize = 20;
 
@@ -66,7 +68,9 @@ impl Soak {
                 _ => self.tables_unproven += 1,
             }
             self.complain(format!("{}: {} {} {}", table["name"], table["verdict"], table["reason"], table["message"]));
-            self.complain(table["checks"].to_string().chars().take(1500).collect());
+            if table["verdict"] == "different" {
+                self.complain(table["checks"].to_string());
+            }
         }
     }
 
@@ -84,7 +88,7 @@ impl Soak {
 
     fn complain(&mut self, what: String) {
         if self.complaints.len() < COMPLAINTS_MAX {
-            self.complaints.push(what);
+            self.complaints.push(what.chars().take(COMPLAINT_CHARS_MAX).collect());
         }
     }
 }
