@@ -29,6 +29,8 @@ findings! {
     TableMissing = "table_missing": "A selected table of the publisher does not exist on the subscriber.",
     ExtraTable = "extra_table": "A table exists on the subscriber only.",
     TableNotReady = "table_not_ready": "The subscription has not finished copying the table, or does not know it yet.",
+    NotCopied = "not_copied":
+        "The subscription did not copy the rows that were there before it (copy_data = false).",
     SeveralSubscriptions = "several_subscriptions": "A table is fed by more than one subscription.",
     TableNotReplicated = "table_not_replicated": "A table of the publisher is not carried by replication.",
     UnloggedTable = "unlogged_table": "A table is unlogged; replication never carries it.",

@@ -118,10 +118,24 @@ pub struct TablePair {
     pub columns: Vec<ColumnPair>,
     /// What identifies a row.
     pub key: Key,
-    /// Why equality need not hold although both sides are healthy; differences are then `unproven`.
-    pub not_implied: Option<String>,
+    /// Why equality need not hold although both sides are healthy.
+    pub not_implied: Option<NotImplied>,
     /// Why the table cannot be `match` whatever its rows say (a column that could not be compared, data that are not replicated, ...).
     pub reservations: Vec<Reservation>,
+}
+
+/// What replication does not promise of a table, and which kinds of difference mean something all the same. Of the others,
+/// differences are `unproven`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NotImplied {
+    /// Why, for people: `publication p does not publish deletes`.
+    pub why: String,
+    /// Whether every row of the publisher must be on the subscriber.
+    pub missing: bool,
+    /// Whether every row of the subscriber must be on the publisher.
+    pub extra: bool,
+    /// Whether rows that are on both sides must be equal.
+    pub changed: bool,
 }
 
 /// A reason against `match` that is known before a row is read.
@@ -195,6 +209,9 @@ pub struct TypeFacts {
     pub kind: TypeKind,
     /// Whether it has a binary output function.
     pub has_send: bool,
+    /// Whether a default btree or hash operator class says when two of its values are equal. Of types that are made of
+    /// others, their parts decide.
+    pub has_equality: bool,
 }
 
 /// The kinds of type (`pg_type.typtype` and `typcategory`).

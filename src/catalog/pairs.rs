@@ -233,8 +233,16 @@ impl Draft<'_, '_> {
         for &position in &self.carried.subscriptions {
             let Some(subscription) = self.context.subscriptions.get(position) else { continue };
             let refresh = format!("ALTER SUBSCRIPTION {} REFRESH PUBLICATION", sql::identifier(&subscription.name));
-            let (state, hint) = match state_of(subscription.oid) {
-                Some('r') => continue,
+            let (state, hint) = match state_of(subscription.oid).map(|state| state.letter) {
+                Some('r') => {
+                    if state_of(subscription.oid).is_some_and(|state| !state.copied) {
+                        let message =
+                            format!("{name} was not copied by subscription {} (copy_data = false)", subscription.name);
+                        let hint = "its rows must have come in another way: by a dump, or as part of a copied server";
+                        self.find(Code::NotCopied, Severity::Info, message, hint);
+                    }
+                    continue;
+                }
                 Some('i') => ("is waiting for its initial copy", "wait for the copy".to_owned()),
                 Some('d') => ("is being copied", "wait for the copy".to_owned()),
                 Some('f' | 's') => ("has been copied and is catching up", "wait until it is ready".to_owned()),
@@ -257,9 +265,15 @@ impl Draft<'_, '_> {
                 "publish the table without a filter, or accept that they are not compared with --scope published";
             self.not_carried(Code::RowFilter, None, &message, hint, format!("{name} (rows outside of {filter})"));
         }
-        if let Some(why) = self.carried.not_implied.clone() {
-            let hint = "differences of this table prove nothing; publish all changes to compare it";
-            self.find(Code::PublishesSome, Severity::Warning, format!("{name}: {why}"), hint);
+        if let Some(not_implied) = self.carried.not_implied.clone() {
+            let kinds = [
+                (not_implied.missing, "rows that are missing on the subscriber"),
+                (not_implied.extra, "rows that are only there"),
+                (not_implied.changed, "changed rows"),
+            ];
+            let lacking: Vec<_> = kinds.iter().filter(|(implied, _)| !implied).map(|(_, kind)| *kind).collect();
+            let hint = format!("{} prove nothing; publish all changes to compare them", lacking.join(", "));
+            self.find(Code::PublishesSome, Severity::Warning, format!("{name}: {}", not_implied.why), hint);
         }
     }
 

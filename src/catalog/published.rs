@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::fields::Fields;
-use super::model::Subscription;
+use super::model::{NotImplied, Subscription};
 use super::queries;
 use super::relations::Relations;
 use super::versions::{Fact, Major};
@@ -102,7 +102,7 @@ pub(super) struct Carried {
     /// The rows that are published; `None` for all.
     pub(super) filter: Option<String>,
     /// Why equality is not implied.
-    pub(super) not_implied: Option<String>,
+    pub(super) not_implied: Option<NotImplied>,
     /// Whether updates or deletes are published.
     pub(super) identity_needed: bool,
 }
@@ -160,7 +160,7 @@ pub(super) fn carried(
         }
     }
     for carried in all.values_mut().filter(|carried| carried.subscriptions.len() > 1) {
-        carried.not_implied.get_or_insert_with(|| "several subscriptions feed it".to_owned());
+        carried.not_implied = Some(nothing("several subscriptions feed it".to_owned()));
     }
     Ok(all)
 }
@@ -184,14 +184,14 @@ fn combine(lines: &[&Line], published: &Published, copy_filters: bool) -> Carrie
         .flatten()
         .fold(None::<BTreeSet<String>>, |all, some| Some(all.unwrap_or_default().union(some).cloned().collect()));
 
-    let lacking = actions.lacking();
     let uneven = lines.windows(2).any(|pair| matches!(pair, [one, other] if actions_of(one) != actions_of(other)));
-    let not_implied = if !lacking.is_empty() {
-        Some(format!("publication {names} does not publish {}", lacking.join(", ")))
-    } else if uneven && !filters.is_empty() {
-        Some(format!("publications {names} publish different actions of different rows"))
+    let not_implied = if uneven && !filters.is_empty() {
+        Some(nothing(format!("publications {names} publish different actions of different rows")))
+    } else if !actions.lacking().is_empty() {
+        Some(some_actions(actions, filter.is_some(), &names))
     } else if filter.is_some() && !copy_filters {
-        Some(format!("the subscriber's initial copy ignored the row filter of publication {names}"))
+        let why = format!("the subscriber's initial copy ignored the row filter of publication {names}");
+        Some(NotImplied { why, missing: true, extra: false, changed: true })
     } else {
         None
     };
@@ -203,6 +203,22 @@ fn combine(lines: &[&Line], published: &Published, copy_filters: bool) -> Carrie
         not_implied,
         identity_needed: actions.update || actions.delete,
     }
+}
+
+/// Nothing follows from any difference.
+fn nothing(why: String) -> NotImplied {
+    NotImplied { why, ..NotImplied::default() }
+}
+
+/// What follows where some kinds of change are not published.
+fn some_actions(actions: Actions, filtered: bool, publications: &str) -> NotImplied {
+    let why = format!("publication {publications} does not publish {}", actions.lacking().join(", "));
+    // An update that is not published may have changed the key, too. Of a filter, updates make inserts and deletes.
+    if !actions.update || (filtered && !(actions.insert && actions.delete)) {
+        return nothing(why);
+    }
+    // A key that was deleted and inserted again, one of the two unpublished, is missing, or stops replication: never changed.
+    NotImplied { why, missing: actions.insert, extra: actions.delete && actions.truncate, changed: true }
 }
 
 #[cfg(test)]
@@ -274,7 +290,15 @@ mod tests {
         let no_deletes = Actions { delete: false, truncate: false, ..ALL };
         let some = published(&[("p", no_deletes)], vec![line("p", "plain", &["a"], None)]);
         let result = carried(&some, &[subscription("s", &["p"])], &tree(), true).unwrap();
-        assert_eq!(result[&5].not_implied.as_deref(), Some("publication p does not publish deletes, truncates"));
+        assert_eq!(
+            result[&5].not_implied,
+            Some(NotImplied {
+                why: "publication p does not publish deletes, truncates".to_owned(),
+                missing: true,
+                extra: false,
+                changed: true
+            })
+        );
         assert!(result[&5].identity_needed);
     }
 

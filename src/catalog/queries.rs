@@ -45,7 +45,7 @@ pub(super) fn subscriptions(major: Major) -> String {
 
 /// The states of the tables of all subscriptions of the database.
 pub(super) fn subscription_tables() -> String {
-    "SELECT r.srsubid, r.srrelid, r.srsubstate FROM pg_subscription_rel r".to_owned()
+    "SELECT r.srsubid, r.srrelid, r.srsubstate, r.srsublsn IS NOT NULL FROM pg_subscription_rel r".to_owned()
 }
 
 /// The logical slots of the database.
@@ -142,7 +142,10 @@ pub(super) fn types(major: Major, types: impl IntoIterator<Item = u32>) -> Strin
          UNION ALL SELECT r.rngsubtype FROM pg_range r WHERE r.rngtypid = t.oid{multirange}) AS part) \
          SELECT t.oid, n.nspname, t.typname, t.typtype, \
          t.typelem <> 0 AND t.typlen = -1 AND t.typoutput = 'pg_catalog.array_out'::regproc, t.typelem, t.typrelid, \
-         t.typbasetype, t.typsend <> 0, format_type(t.oid, NULL), format_type(t.typbasetype, t.typtypmod), r.rngsubtype \
+         t.typbasetype, t.typsend <> 0, EXISTS (SELECT 1 FROM pg_opclass o JOIN pg_am a ON a.oid = o.opcmethod \
+         WHERE o.opcdefault AND a.amname IN ('btree', 'hash') AND (o.opcintype = t.oid OR o.opcintype IN \
+         (SELECT c.casttarget FROM pg_cast c WHERE c.castsource = t.oid AND c.castmethod = 'b' AND c.castcontext = 'i'))), \
+         format_type(t.oid, NULL), format_type(t.typbasetype, t.typtypmod), r.rngsubtype \
          FROM used JOIN pg_type t ON t.oid = used.oid JOIN pg_namespace n ON n.oid = t.typnamespace \
          LEFT JOIN pg_range r ON r.rngtypid = t.oid{multirange}",
         oids(types)

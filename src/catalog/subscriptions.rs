@@ -49,8 +49,17 @@ pub(super) async fn read_slots(session: &Session) -> Result<BTreeSet<String>> {
     rows.into_iter().map(|row| Fields::new("the replication slots", row).text()).collect()
 }
 
+/// A table of a subscription, as `pg_subscription_rel` has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TableState {
+    pub(super) letter: char,
+    /// Its copy left a position behind (`srsublsn`). A table of a subscription with `copy_data = false` has none
+    /// (`CreateSubscription`, subscriptioncmds.c).
+    pub(super) copied: bool,
+}
+
 /// The state of each table (by object identifier on the subscriber) in each subscription (by object identifier).
-pub(super) type TableStates = HashMap<u32, HashMap<u32, char>>;
+pub(super) type TableStates = HashMap<u32, HashMap<u32, TableState>>;
 
 /// Reads the states of the tables of all subscriptions of the subscriber's database.
 pub(super) async fn read_states(session: &Session) -> Result<TableStates> {
@@ -58,7 +67,10 @@ pub(super) async fn read_states(session: &Session) -> Result<TableStates> {
     for row in session.rows_simple(&queries::subscription_tables()).await? {
         let mut fields = Fields::new("the tables of the subscriptions", row);
         let (subscription, table): (u32, u32) = (fields.parse()?, fields.parse()?);
-        states.entry(table).or_default().insert(subscription, fields.letter()?);
+        states
+            .entry(table)
+            .or_default()
+            .insert(subscription, TableState { letter: fields.letter()?, copied: fields.flag()? });
     }
     Ok(states)
 }

@@ -23,6 +23,7 @@ struct Row {
     relation: u32,
     base: u32,
     send: bool,
+    equality: bool,
     declared: String,
     base_declared: String,
     subtype: Option<u32>,
@@ -61,6 +62,7 @@ impl Types {
                 relation: fields.parse()?,
                 base: fields.parse()?,
                 send: fields.flag()?,
+                equality: fields.flag()?,
                 declared: fields.text()?,
                 base_declared: fields.text()?,
                 subtype: fields.parse_optional()?,
@@ -105,6 +107,7 @@ impl Types {
             declared: declared.unwrap_or(&row.declared).to_owned(),
             kind: TypeKind::Base,
             has_send: row.send,
+            has_equality: row.equality,
         };
         if depth >= MAX_DEPTH {
             facts.has_send = false;
@@ -149,6 +152,7 @@ mod tests {
             relation: 0,
             base: 0,
             send: true,
+            equality: true,
             declared: format!("public.{name}"),
             base_declared: "-".to_owned(),
             subtype: None,

@@ -82,6 +82,11 @@ pub(crate) struct Shared {
     #[arg(help_heading = "Servers")]
     subscriber: Option<String>,
 
+    /// Shell command that prints a password, run at every connect with TRIPLECHECK_SIDE, PGHOST, PGPORT, PGUSER and
+    /// PGDATABASE set; for tokens that expire
+    #[arg(long, value_name = "COMMAND", help_heading = "Servers")]
+    password_command: Option<String>,
+
     /// Only tables of this subscription; repeatable [default: all that the publisher feeds]
     #[arg(long, value_name = "NAME", help_heading = "Selection")]
     subscription: Vec<String>,
@@ -155,6 +160,7 @@ impl Shared {
             // An empty variable is one that is not set.
             publisher: self.publisher.clone().filter(|conninfo| !conninfo.is_empty()),
             subscriber: self.subscriber.clone().filter(|conninfo| !conninfo.is_empty()),
+            password_command: self.password_command.clone(),
             subscription: given(&self.subscription),
             table: given(&self.table),
             exclude_table: given(&self.exclude_table),
@@ -247,12 +253,13 @@ mod tests {
     fn every_flag_reaches_the_settings() {
         let parsed = parse(&line(
             "verify --publisher host=a --subscriber postgres://u:p@b --subscription s1 --subscription s2 -t a.* --table b \
-             -T c --exclude-table d --scope published --checks count,rows -j 3 --chunk-rows 1000 --gate none \
+             -T c --exclude-table d --password-command token --scope published --checks count,rows -j 3 --chunk-rows 1000 --gate none \
              --lag-timeout 10s --snapshot-age-max 1m --samples 7 --show-values --progress none -vv",
         ))
         .unwrap();
         let settings = parsed.command.settings();
         assert_eq!(settings.publisher.as_deref(), Some("host=a"));
+        assert_eq!(settings.password_command.as_deref(), Some("token"));
         assert_eq!(settings.subscription, Some(vec!["s1".to_owned(), "s2".to_owned()]));
         assert_eq!(settings.table, Some(vec!["a.*".to_owned(), "b".to_owned()]));
         assert_eq!(settings.exclude_table, Some(vec!["c".to_owned(), "d".to_owned()]));

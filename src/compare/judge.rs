@@ -133,11 +133,25 @@ impl Case {
         let rows = checks.rows.iter().map(|check| check.verdict);
         let verdict = Verdict::worst_of(figures.chain(columns).chain(rows));
         if verdict == Verdict::Different {
-            return match &self.table.pair.not_implied {
-                Some(why) => unproven(Reason::EqualityNotImplied, format!("the two sides of {name} differ, but {why}")),
+            let Some(not_implied) = &self.table.pair.not_implied else {
                 // A difference stands, but whoever reads it should know why rows are not named.
-                None => (verdict, self.failure.clone()),
+                return (verdict, self.failure.clone());
             };
+            let message = format!("the two sides of {name} differ, but {}", not_implied.why);
+            let kinds = checks.rows.as_ref().map(|rows| {
+                [
+                    (not_implied.missing, rows.missing),
+                    (not_implied.extra, rows.extra),
+                    (not_implied.changed, rows.changed),
+                ]
+            });
+            let kinds: Vec<_> = kinds.into_iter().flatten().filter(|(_, rows)| *rows > 0).collect();
+            if !kinds.iter().any(|(implied, _)| *implied) {
+                return unproven(Reason::EqualityNotImplied, message);
+            }
+            let all = kinds.iter().all(|(implied, _)| *implied);
+            let message = format!("{message}: only some of the differences prove anything");
+            return (verdict, (!all).then_some((Reason::EqualityNotImplied, message)));
         }
         if let Some((reason, message)) = &self.failure {
             return unproven(*reason, message.clone());

@@ -1,15 +1,21 @@
-//! How to reach a server: a connection string as psql takes it, over the `PG*` variables, over what libpq takes otherwise.
+//! How to reach a server: a connection string as psql takes it, over the service file, over the `PG*` variables, over what
+//! libpq takes otherwise.
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::environment::Environment;
 use super::merged::Merged;
+use super::tls::{SslMode, TlsOptions};
 use crate::error::{Error, ErrorKind, Result};
 
-/// How to reach one server. Every field is settled: nothing is read from the environment any more.
+/// The user's password file, in the home directory.
+const PASSWORD_FILE: &str = ".pgpass";
+
+/// How to reach one server. Every field is settled: nothing is read from the environment any more. The password file and
+/// the files of TLS are named here, and read anew by every session, as libpq does.
 ///
 /// [`fmt::Debug`] and [`fmt::Display`] do not show the password or `options`.
 #[derive(Clone, PartialEq, Eq)]
@@ -18,7 +24,14 @@ pub struct ConnectOptions {
     dbname: String,
     user: String,
     password: Option<String>,
+    /// Whether the password comes from the connection string or its service.
+    password_written: bool,
+    password_command: Option<String>,
+    password_file: Option<PathBuf>,
     options: Option<String>,
+    tls: TlsOptions,
+    require_peer: Option<String>,
+    load_balance_hosts: bool,
     connect_timeout: Duration,
     keepalives: Option<Keepalives>,
     tcp_user_timeout: Duration,
@@ -89,12 +102,13 @@ pub enum TargetSessionAttrs {
 impl ConnectOptions {
     /// Reads a connection string: a URI, keywords and values, or the bare name of a database.
     ///
-    /// What it leaves open comes from the `PG*` variables, then from libpq's defaults, except for timeouts and
-    /// keepalives, whose defaults are ours. A key that is set to nothing gets the default, not the variable, as in libpq.
+    /// What it leaves open comes from its service, then from the `PG*` variables, then from libpq's defaults, except for
+    /// timeouts and keepalives, whose defaults are ours. A key that is set to nothing gets the default, not the variable, as
+    /// in libpq.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Usage`], naming the key or the variable, never a value that may be secret.
+    /// [`ErrorKind::Usage`], naming the key, the variable or the service file, never a value that may be secret.
     pub fn parse(text: &str, environment: &Environment) -> Result<Self> {
         let settings = Merged::new(text, environment)?;
         settings.refuse_what_is_not_supported()?;
@@ -105,12 +119,28 @@ impl ConnectOptions {
                     .with_hint("put user=NAME into the connection string, or set PGUSER")
             })?,
         };
+        let text = |key| settings.text(key).map(str::to_owned);
+        let tls = TlsOptions::new(&settings, environment)?;
+        let hosts = settings.hosts()?;
+        if tls.mode() == SslMode::VerifyFull
+            && hosts.iter().any(|HostPort { host, .. }| matches!(host, Host::Address(_, None)))
+        {
+            return Err(Error::new(ErrorKind::Usage, "host name must be specified for a verified SSL connection")
+                .with_hint("sslmode=verify-full needs host besides hostaddr"));
+        }
+        let default_file = || environment.home().map(|home| home.join(PASSWORD_FILE));
         Ok(Self {
-            hosts: settings.hosts()?,
+            hosts,
             dbname: settings.text("dbname").unwrap_or(&user).to_owned(),
             user,
-            password: settings.text("password").map(str::to_owned),
-            options: settings.text("options").map(str::to_owned),
+            password: text("password"),
+            password_written: settings.is_written("password"),
+            password_command: None,
+            password_file: text("passfile").map(PathBuf::from).or_else(default_file),
+            options: text("options"),
+            tls,
+            require_peer: text("requirepeer"),
+            load_balance_hosts: settings.load_balance_hosts()?,
             connect_timeout: settings.connect_timeout()?,
             keepalives: settings.keepalives()?,
             tcp_user_timeout: settings.tcp_user_timeout()?,
@@ -118,7 +148,17 @@ impl ConnectOptions {
         })
     }
 
-    /// The hosts, in the order in which they are tried; at least one.
+    /// The same with a command that prints the password: goes before `PGPASSWORD` and the password file, but not before a
+    /// password that the connection string or its service holds.
+    #[must_use]
+    pub fn with_password_command(self, command: &str) -> Self {
+        if self.password_written {
+            return self;
+        }
+        Self { password: None, password_command: Some(command.to_owned()), ..self }
+    }
+
+    /// The hosts, in the order in which they are written; at least one.
     #[must_use]
     pub fn hosts(&self) -> &[HostPort] {
         &self.hosts
@@ -138,6 +178,34 @@ impl ConnectOptions {
 
     pub(crate) fn password(&self) -> Option<&str> {
         self.password.as_deref()
+    }
+
+    pub(crate) fn password_command(&self) -> Option<&str> {
+        self.password_command.as_deref()
+    }
+
+    /// The file that passwords are looked up in.
+    #[must_use]
+    pub fn password_file(&self) -> Option<&Path> {
+        self.password_file.as_deref()
+    }
+
+    /// What is asked of TLS.
+    #[must_use]
+    pub fn tls(&self) -> &TlsOptions {
+        &self.tls
+    }
+
+    /// The operating system's user who must run a server behind a Unix-domain socket.
+    #[must_use]
+    pub fn require_peer(&self) -> Option<&str> {
+        self.require_peer.as_deref()
+    }
+
+    /// Whether hosts and their addresses are tried in random order.
+    #[must_use]
+    pub fn load_balance_hosts(&self) -> bool {
+        self.load_balance_hosts
     }
 
     pub(crate) fn options(&self) -> Option<&str> {
@@ -188,7 +256,12 @@ impl fmt::Debug for ConnectOptions {
             .field("dbname", &self.dbname)
             .field("user", &self.user)
             .field("password", &redacted(&self.password))
+            .field("password_command", &redacted(&self.password_command))
+            .field("password_file", &self.password_file)
             .field("options", &redacted(&self.options))
+            .field("tls", &self.tls)
+            .field("require_peer", &self.require_peer)
+            .field("load_balance_hosts", &self.load_balance_hosts)
             .field("connect_timeout", &self.connect_timeout)
             .field("keepalives", &self.keepalives)
             .field("tcp_user_timeout", &self.tcp_user_timeout)
@@ -233,7 +306,11 @@ mod tests {
             Host::Address("10.0.0.1".parse().unwrap(), Some("db1".to_owned()))
         );
         assert_eq!(parse("host=/run/pg").unwrap().hosts()[0].host, Host::Directory(PathBuf::from("/run/pg")));
-        assert_eq!(parse("host=::1").unwrap().hosts()[0].host, Host::Address("::1".parse().unwrap(), None));
+        assert_eq!(
+            parse("host=::1").unwrap().hosts()[0].host,
+            Host::Address("::1".parse().unwrap(), Some("::1".to_owned()))
+        );
+        assert_eq!(parse("hostaddr=::1").unwrap().hosts()[0].host, Host::Address("::1".parse().unwrap(), None));
     }
 
     #[test]
@@ -267,6 +344,7 @@ mod tests {
 
         let empty = ConnectOptions::parse("host='' dbname='' password='' user=bob", &environment).unwrap();
         assert_eq!(empty.to_string(), "local:6000/bob as bob");
+        assert!(!empty.load_balance_hosts() && empty.require_peer().is_none());
         assert_eq!(empty.password(), None);
     }
 
@@ -294,20 +372,25 @@ mod tests {
     #[test]
     fn what_cannot_be_honoured_is_refused() {
         let cases = [
-            ("sslmode=require", "sslmode: require is not supported yet"),
-            ("sslmode=verify-ca", "sslmode: verify-ca is not supported yet"),
-            ("postgres://h/d?sslmode=verify-full", "sslmode: verify-full is not supported yet"),
-            ("postgres://h/d?ssl=true", "sslmode: require is not supported yet"),
             ("sslmode=maybe", "invalid value of sslmode"),
-            ("sslrootcert=system", "sslrootcert is not supported yet"),
-            ("sslnegotiation=direct", "sslnegotiation is not supported yet"),
-            ("gssencmode=require", "gssencmode: only disable or prefer is supported yet"),
-            ("channel_binding=require", "channel_binding: only disable or prefer is supported yet"),
-            ("load_balance_hosts=random", "load_balance_hosts: only disable is supported yet"),
-            ("service=shop", "service is not supported yet"),
-            ("passfile=/x", "passfile is not supported yet"),
-            ("require_auth=scram-sha-256", "require_auth is not supported yet"),
-            ("replication=database", "replication is not supported yet"),
+            ("sslmode=", "invalid value of sslmode"),
+            ("sslmode=require sslrootcert=system", "weak sslmode \"require\" may not be used with sslrootcert=system"),
+            ("sslnegotiation=direct", "weak sslmode \"prefer\" may not be used with sslnegotiation=direct"),
+            ("sslnegotiation=now", "invalid value of sslnegotiation"),
+            ("sslmode=verify-full hostaddr=10.0.0.1", "host name must be specified"),
+            ("sslmode=verify-full host=h, hostaddr=,10.0.0.1", "host name must be specified"),
+            ("sslpassword=x", "sslpassword is not supported"),
+            ("sslcrldir=x", "sslcrldir is not supported"),
+            ("sslcertmode=require", "sslcertmode: require is not supported"),
+            ("ssl_min_protocol_version=1.2", "invalid value of ssl_min_protocol_version"),
+            ("ssl_min_protocol_version=TLSv1.3 ssl_max_protocol_version=tlsv1.2", "invalid SSL protocol version range"),
+            ("ssl_max_protocol_version=TLSv1.1", "ssl_max_protocol_version is not supported below TLSv1.2"),
+            ("gssencmode=require", "gssencmode: require is not supported"),
+            ("channel_binding=always", "invalid value of channel_binding"),
+            ("load_balance_hosts=yes", "invalid value of load_balance_hosts"),
+            ("service=shop", "definition of service \"shop\" not found"),
+            ("require_auth=scram-sha-256", "require_auth is not supported"),
+            ("replication=database", "replication is not supported"),
             ("target_session_attrs=master", "invalid value of target_session_attrs"),
             ("port=0", "invalid value of port"),
             ("port=65536", "invalid value of port"),
@@ -327,19 +410,81 @@ mod tests {
             assert!(error.message().contains(expected), "{text}: {error}");
             assert!(!format!("{error:?}").contains("sesame"), "{text}: {error:?}");
         }
-        for text in
-            ["sslmode=disable sslrootcert=x", "sslmode=prefer", "sslmode=allow", "gssencmode=prefer", "passfile="]
-        {
+        for text in [
+            "sslmode=disable sslpassword=x",
+            "gssencmode=prefer",
+            "passfile=",
+            "sslrootcert=system",
+            "sslmode=verify-full host=h hostaddr=10.0.0.1",
+            "sslmode=verify-full host=10.0.0.1",
+            "sslmode=verify-full host=/run",
+            "ssl_min_protocol_version=TLSv1 ssl_max_protocol_version=TLSV1.2",
+        ] {
             parse(text).unwrap();
         }
         for (variable, value) in
-            [("PGSSLMODE", "require"), ("PGREQUIRESSL", "1"), ("PGSERVICE", "s"), ("PGSSLCERT", "c")]
+            [("PGSSLMODE", ""), ("PGSERVICE", "s"), ("PGREQUIREAUTH", "md5"), ("PGSSLMODE", "on"), ("PGPORT", "x")]
         {
             let error = ConnectOptions::parse("d", &environment(&[(variable, value)])).unwrap_err();
-            assert!(error.message().contains(variable), "{error}");
+            assert!(error.message().contains(variable) || variable == "PGSERVICE", "{error}");
         }
         let error = ConnectOptions::parse("d", &Environment::default()).unwrap_err();
         assert!(error.message().contains("no user is given"), "{error}");
+    }
+
+    #[test]
+    fn modes_of_tls() {
+        let mode = |text: &str, variables: &[(&str, &str)]| {
+            ConnectOptions::parse(text, &environment(variables)).unwrap().tls().mode()
+        };
+        assert_eq!(mode("d", &[]), SslMode::Prefer);
+        assert_eq!(mode("d", &[("PGREQUIRESSL", "1")]), SslMode::Require);
+        assert_eq!(mode("d", &[("PGREQUIRESSL", "0")]), SslMode::Prefer);
+        assert_eq!(mode("d", &[("PGREQUIRESSL", "1"), ("PGSSLMODE", "allow")]), SslMode::Allow);
+        assert_eq!(mode("sslrootcert=system", &[]), SslMode::VerifyFull);
+        assert_eq!(mode("d", &[("PGSSLROOTCERT", "system")]), SslMode::VerifyFull);
+        assert_eq!(mode("postgres://h/d?ssl=true", &[]), SslMode::Require);
+        assert_eq!(mode("sslmode=require sslnegotiation=direct", &[]), SslMode::Require);
+        assert!(parse("sslmode=require sslnegotiation=direct").unwrap().tls().direct());
+    }
+
+    #[test]
+    fn passwords_by_where_they_come_from() {
+        let variables = [("PGPASSWORD", "env"), ("PGPASSFILE", "/pass")];
+        let options = |text: &str| ConnectOptions::parse(text, &environment(&variables)).unwrap();
+        let with_command = |text: &str| options(text).with_password_command("token");
+        assert_eq!((options("d").password(), options("d").password_command()), (Some("env"), None));
+        assert_eq!((with_command("d").password(), with_command("d").password_command()), (None, Some("token")));
+        let written = with_command("password=p");
+        assert_eq!((written.password(), written.password_command()), (Some("p"), None));
+        assert_eq!(with_command("password=").password_command(), Some("token"));
+        assert_eq!(options("d").password_file(), Some(Path::new("/pass")));
+        assert_eq!(options("passfile=/other").password_file(), Some(Path::new("/other")));
+        assert_eq!(parse("d").unwrap().password_file(), None);
+        let home = environment(&[]).with_home("/home/ann");
+        let options = ConnectOptions::parse("d", &home).unwrap();
+        assert_eq!(options.password_file(), Some(Path::new("/home/ann/.pgpass")));
+        assert!(!format!("{:?}", with_command("d")).contains("token"));
+    }
+
+    #[test]
+    fn a_service_goes_between_the_text_and_the_environment() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("services");
+        std::fs::write(&file, "[shop]\nhost=db1\nport=6000\nuser=serviced\npassword=sesame\n").unwrap();
+        let environment = environment(&[
+            ("PGSERVICEFILE", file.to_str().unwrap()),
+            ("PGHOST", "envhost"),
+            ("PGDATABASE", "envdb"),
+            ("PGPORT", "7000"),
+        ]);
+        let shown = |text: &str| ConnectOptions::parse(text, &environment).unwrap().to_string();
+        assert_eq!(shown("service=shop"), "db1:6000/envdb as serviced");
+        assert_eq!(shown("postgres:///d?service=shop&port=1"), "db1:1/d as serviced");
+        assert_eq!(shown("user=u"), "envhost:7000/envdb as u");
+        let options = ConnectOptions::parse("service=shop", &environment).unwrap();
+        assert_eq!(options.password(), Some("sesame"));
+        assert_eq!(options.with_password_command("token").password_command(), None);
     }
 
     #[test]

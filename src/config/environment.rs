@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -17,6 +18,7 @@ pub struct Environment {
     /// `None` for a variable that is set to something that is not UTF-8.
     variables: BTreeMap<String, Option<String>>,
     user: Option<String>,
+    home: Option<PathBuf>,
 }
 
 impl Environment {
@@ -24,7 +26,7 @@ impl Environment {
     ///
     /// Kept are the variables that mean something here: `PG*` (PostgreSQL manual, "Environment Variables" of libpq) and
     /// `TRIPLECHECK_*`. The user is the one that libpq would take, the owner of the process by the user database; where
-    /// that is not `/etc/passwd`, `USER` and `LOGNAME` stand in.
+    /// that is not `/etc/passwd`, `USER` and `LOGNAME` stand in. The home directory is `HOME`, else that user's.
     #[must_use]
     pub fn process() -> Self {
         let mut environment = Self::default();
@@ -35,7 +37,10 @@ impl Environment {
             }
         }
         let named = |name| std::env::var(name).ok().filter(|user| !user.is_empty());
-        environment.user = passwd_user().or_else(|| named("USER")).or_else(|| named("LOGNAME"));
+        let (user, home) = passwd_user();
+        environment.user = user.or_else(|| named("USER")).or_else(|| named("LOGNAME"));
+        let named_home = std::env::var_os("HOME").filter(|home| !home.is_empty());
+        environment.home = named_home.map(PathBuf::from).or(home);
         environment
     }
 
@@ -47,21 +52,33 @@ impl Environment {
         Self {
             variables: variables.into_iter().map(|(name, value)| (name.into(), Some(value.into()))).collect(),
             user: user.map(str::to_owned),
+            home: None,
         }
     }
 
-    /// The value of a variable; an empty one counts as not set, as in libpq.
+    /// The same with this home directory.
+    #[must_use]
+    pub fn with_home(self, home: impl Into<PathBuf>) -> Self {
+        Self { home: Some(home.into()), ..self }
+    }
+
+    /// The value of a variable; an empty one counts as not set.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Usage`] if it is not UTF-8.
     pub fn get(&self, name: &str) -> Result<Option<&str>> {
+        Ok(self.set(name)?.filter(|value| !value.is_empty()))
+    }
+
+    /// The value of a variable, which may be empty: libpq takes an empty one as it is.
+    pub(super) fn set(&self, name: &str) -> Result<Option<&str>> {
         match self.variables.get(name) {
             None => Ok(None),
             Some(None) => {
                 Err(Error::new(ErrorKind::Usage, format!("the environment variable {name} is not valid UTF-8")))
             }
-            Some(Some(value)) => Ok(Some(value.as_str()).filter(|value| !value.is_empty())),
+            Some(Some(value)) => Ok(Some(value.as_str())),
         }
     }
 
@@ -70,6 +87,12 @@ impl Environment {
     pub fn user(&self) -> Option<&str> {
         self.user.as_deref()
     }
+
+    /// The home directory.
+    #[must_use]
+    pub fn home(&self) -> Option<&Path> {
+        self.home.as_deref()
+    }
 }
 
 impl fmt::Debug for Environment {
@@ -77,32 +100,47 @@ impl fmt::Debug for Environment {
         f.debug_struct("Environment")
             .field("variables", &self.variables.keys().collect::<Vec<_>>())
             .field("user", &self.user)
+            .field("home", &self.home)
             .finish()
     }
 }
 
+/// The name and the home directory of the process's user.
 #[cfg(unix)]
-fn passwd_user() -> Option<String> {
+fn passwd_user() -> (Option<String>, Option<PathBuf>) {
     use std::os::unix::fs::MetadataExt;
     // The owner of /proc/self is the effective user: the way to geteuid() without unsafe code.
-    let uid = std::fs::metadata("/proc/self").ok()?.uid();
+    let entry = std::fs::metadata("/proc/self").and_then(|own| {
+        let passwd = std::fs::read(PASSWD_FILE)?;
+        Ok(user_of_uid(&String::from_utf8_lossy(&passwd), own.uid()))
+    });
+    match entry {
+        Ok(Some((name, home))) => (Some(name), home),
+        Ok(None) | Err(_) => (None, None),
+    }
+}
+
+/// The name of the operating system's user with this number.
+#[cfg(unix)]
+pub(crate) fn user_name(uid: u32) -> Option<String> {
     let passwd = std::fs::read(PASSWD_FILE).ok()?;
-    user_of_uid(&String::from_utf8_lossy(&passwd), uid)
+    user_of_uid(&String::from_utf8_lossy(&passwd), uid).map(|(name, _)| name)
 }
 
 #[cfg(not(unix))]
-fn passwd_user() -> Option<String> {
-    None
+fn passwd_user() -> (Option<String>, Option<PathBuf>) {
+    (None, None)
 }
 
-/// The name of the first user with this number (passwd(5): `name:password:uid:...`).
+/// The name and home of the first user with this number (passwd(5): `name:password:uid:gid:comment:home:shell`).
 #[cfg(unix)]
-fn user_of_uid(passwd: &str, uid: u32) -> Option<String> {
+fn user_of_uid(passwd: &str, uid: u32) -> Option<(String, Option<PathBuf>)> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next().filter(|name| !name.is_empty())?;
         let number: u32 = fields.nth(1)?.parse().ok()?;
-        (number == uid).then(|| name.to_owned())
+        let home = fields.nth(2).filter(|home| !home.is_empty()).map(PathBuf::from);
+        (number == uid).then(|| (name.to_owned(), home))
     })
 }
 
@@ -113,7 +151,10 @@ mod tests {
     #[test]
     fn values_are_not_shown() {
         let environment = Environment::of([("PGPASSWORD", "sesame")], Some("ann"));
-        assert_eq!(format!("{environment:?}"), r#"Environment { variables: ["PGPASSWORD"], user: Some("ann") }"#);
+        assert_eq!(
+            format!("{environment:?}"),
+            r#"Environment { variables: ["PGPASSWORD"], user: Some("ann"), home: None }"#
+        );
         assert_eq!(environment.get("PGPASSWORD").unwrap(), Some("sesame"));
     }
 
@@ -122,6 +163,7 @@ mod tests {
         let mut environment = Environment::of([("PGUSER", "")], None);
         environment.variables.insert("PGHOST".to_owned(), None);
         assert_eq!(environment.get("PGUSER").unwrap(), None);
+        assert_eq!(environment.set("PGUSER").unwrap(), Some(""));
         assert_eq!(environment.get("PGPORT").unwrap(), None);
         assert_eq!(environment.get("PGHOST").unwrap_err().kind(), ErrorKind::Usage);
     }
@@ -130,8 +172,9 @@ mod tests {
     #[test]
     fn the_user_is_found_by_number() {
         let passwd = "root:x:0:0:root:/root:/bin/bash\n\nbroken\n:x:7:\nann:x:1000:1000::/home/ann:/bin/sh\n";
-        assert_eq!(user_of_uid(passwd, 0).as_deref(), Some("root"));
-        assert_eq!(user_of_uid(passwd, 1000).as_deref(), Some("ann"));
+        let user = |name: &str, home: &str| Some((name.to_owned(), Some(PathBuf::from(home))));
+        assert_eq!(user_of_uid(passwd, 0), user("root", "/root"));
+        assert_eq!(user_of_uid(passwd, 1000), user("ann", "/home/ann"));
         assert_eq!(user_of_uid(passwd, 7), None);
         assert_eq!(user_of_uid("", 0), None);
     }

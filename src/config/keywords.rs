@@ -20,12 +20,10 @@ pub(super) enum Treatment {
     Used,
     /// It changes nothing that matters here, or we set what it sets ourselves.
     Ignored,
-    /// It asks for something of TLS, which is refused unless TLS is switched off anyway.
-    Tls,
     /// It asks for something that we cannot do and that must not be passed over; the text is the hint.
     Refused(&'static str),
-    /// Refused, but only where it is written: its variable is common, and where it matters no password is found.
-    RefusedIfWritten(&'static str),
+    /// The same, unless TLS is switched off anyway.
+    RefusedForTls(&'static str),
 }
 
 /// The keyword of this name.
@@ -37,11 +35,11 @@ const fn of(name: &'static str, variable: Option<&'static str>, treatment: Treat
     Keyword { name, variable, treatment }
 }
 
-use Treatment::{Ignored, Refused, RefusedIfWritten, Tls, Used};
+use Treatment::{Ignored, Refused, RefusedForTls, Used};
 
-const NO_SERVICE: &str = "service files are not read yet: write the parameters out";
-const NO_PASSFILE: &str = "password files are not read yet: put the password into PGPASSWORD or the connection string";
-const NO_AUTH: &str = "the way of authentication cannot be restricted yet";
+const NO_AUTH: &str = "the way of authentication cannot be restricted";
+const NO_SSLPASSWORD: &str = "encrypted keys are not read: store the key unencrypted, readable by its owner only";
+const NO_CRL_FOLDER: &str = "put the revocation lists into one file, and name it with sslcrl";
 
 /// All keywords.
 pub(super) static KEYWORDS: &[Keyword] = &[
@@ -67,28 +65,28 @@ pub(super) static KEYWORDS: &[Keyword] = &[
     of("fallback_application_name", None, Ignored),
     of("client_encoding", Some("PGCLIENTENCODING"), Ignored),
     of("sslcompression", Some("PGSSLCOMPRESSION"), Ignored),
-    of("sslsni", Some("PGSSLSNI"), Ignored),
+    of("sslsni", Some("PGSSLSNI"), Used),
     of("krbsrvname", Some("PGKRBSRVNAME"), Ignored),
     of("gsslib", Some("PGGSSLIB"), Ignored),
     of("gssdelegation", Some("PGGSSDELEGATION"), Ignored),
     of("min_protocol_version", Some("PGMINPROTOCOLVERSION"), Ignored),
     of("max_protocol_version", Some("PGMAXPROTOCOLVERSION"), Ignored),
-    of("sslcert", Some("PGSSLCERT"), Tls),
-    of("sslkey", Some("PGSSLKEY"), Tls),
-    of("sslkeylogfile", None, Tls),
-    of("sslpassword", None, Tls),
-    of("sslcertmode", Some("PGSSLCERTMODE"), Tls),
-    of("sslrootcert", Some("PGSSLROOTCERT"), Tls),
-    of("sslcrl", Some("PGSSLCRL"), Tls),
-    of("sslcrldir", Some("PGSSLCRLDIR"), Tls),
-    of("sslnegotiation", Some("PGSSLNEGOTIATION"), Tls),
-    of("ssl_min_protocol_version", Some("PGSSLMINPROTOCOLVERSION"), Tls),
-    of("ssl_max_protocol_version", Some("PGSSLMAXPROTOCOLVERSION"), Tls),
-    of("service", Some("PGSERVICE"), Refused(NO_SERVICE)),
-    of("servicefile", None, Refused(NO_SERVICE)),
-    of("passfile", Some("PGPASSFILE"), RefusedIfWritten(NO_PASSFILE)),
+    of("sslcert", Some("PGSSLCERT"), Used),
+    of("sslkey", Some("PGSSLKEY"), Used),
+    of("sslkeylogfile", None, RefusedForTls("keys of sessions are not logged")),
+    of("sslpassword", None, RefusedForTls(NO_SSLPASSWORD)),
+    of("sslcertmode", Some("PGSSLCERTMODE"), Used),
+    of("sslrootcert", Some("PGSSLROOTCERT"), Used),
+    of("sslcrl", Some("PGSSLCRL"), Used),
+    of("sslcrldir", Some("PGSSLCRLDIR"), RefusedForTls(NO_CRL_FOLDER)),
+    of("sslnegotiation", Some("PGSSLNEGOTIATION"), Used),
+    of("ssl_min_protocol_version", Some("PGSSLMINPROTOCOLVERSION"), Used),
+    of("ssl_max_protocol_version", Some("PGSSLMAXPROTOCOLVERSION"), Used),
+    of("service", Some("PGSERVICE"), Used),
+    of("servicefile", None, Used),
+    of("passfile", Some("PGPASSFILE"), Used),
     of("require_auth", Some("PGREQUIREAUTH"), Refused(NO_AUTH)),
-    of("requirepeer", Some("PGREQUIREPEER"), Refused("the owner of the server's socket cannot be checked yet")),
+    of("requirepeer", Some("PGREQUIREPEER"), Used),
     of("replication", None, Refused("only ordinary connections can be used")),
     of("scram_client_key", None, Refused("use a password")),
     of("scram_server_key", None, Refused("use a password")),

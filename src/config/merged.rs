@@ -1,6 +1,6 @@
-//! The connection string over the `PG*` variables over the defaults, key by key.
+//! The connection string over the service file over the `PG*` variables over the defaults, key by key.
 //!
-//! Fails closed: what asks for encryption, verification or a file that is not supported yet is refused, never passed over.
+//! Fails closed: what asks for something that is not supported is refused, never passed over.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::conninfo::{Host, HostPort, Keepalives, TargetSessionAttrs};
 use super::environment::Environment;
 use super::keywords::{KEYWORDS, Treatment};
-use super::syntax;
+use super::{service, syntax};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The port of a server that none is named for.
@@ -28,42 +28,58 @@ const DEFAULT_KEEPALIVES_INTERVAL: Duration = Duration::from_secs(10);
 const DEFAULT_KEEPALIVES_COUNT: u32 = 3;
 /// How long sent data may stay unacknowledged until a connection counts as lost.
 const DEFAULT_TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
-const PLAIN_HINT: &str =
-    "TLS is not supported yet: use sslmode=disable or prefer on a network that you trust, or a tunnel";
 
 fn usage(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Usage, message)
 }
 
-/// A setting and where it comes from.
-struct Setting {
-    value: String,
-    variable: Option<&'static str>,
+/// Where a setting comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// The connection string.
+    Text,
+    /// The service file.
+    Service,
+    /// An environment variable.
+    Variable(&'static str),
 }
 
-/// The connection string over the environment.
+struct Setting {
+    value: String,
+    origin: Origin,
+}
+
+/// The connection string over the service over the environment.
 pub(super) struct Merged(BTreeMap<&'static str, Setting>);
 
 impl Merged {
     pub(super) fn new(text: &str, environment: &Environment) -> Result<Self> {
         let mut settings = BTreeMap::new();
         for (keyword, value) in syntax::parse(text)? {
-            settings.insert(keyword.name, Setting { value, variable: None });
+            settings.insert(keyword.name, Setting { value, origin: Origin::Text });
+        }
+        let written = |key| settings.get(key).map(|setting: &Setting| setting.value.as_str());
+        if let Some(name) = written("service").or(environment.set("PGSERVICE")?) {
+            let file = written("servicefile").filter(|file| !file.is_empty());
+            for (keyword, value) in service::look_up(name, file, environment)? {
+                settings.entry(keyword.name).or_insert(Setting { value, origin: Origin::Service });
+            }
         }
         for keyword in KEYWORDS {
             let Some(variable) = keyword.variable else { continue };
             if settings.contains_key(keyword.name) {
                 continue;
             }
-            if let Some(value) = environment.get(variable)? {
-                settings.insert(keyword.name, Setting { value: value.to_owned(), variable: Some(variable) });
+            if let Some(value) = environment.set(variable)? {
+                let setting = Setting { value: value.to_owned(), origin: Origin::Variable(variable) };
+                settings.insert(keyword.name, setting);
             }
         }
         // libpq still reads this one (fe-connect.c, conninfo_add_defaults).
         if !settings.contains_key("sslmode")
-            && environment.get("PGREQUIRESSL")?.is_some_and(|value| value.starts_with('1'))
+            && environment.set("PGREQUIRESSL")?.is_some_and(|value| value.starts_with('1'))
         {
-            let require = Setting { value: "require".to_owned(), variable: Some("PGREQUIRESSL") };
+            let require = Setting { value: "require".to_owned(), origin: Origin::Variable("PGREQUIRESSL") };
             settings.insert("sslmode", require);
         }
         Ok(Self(settings))
@@ -76,47 +92,51 @@ impl Merged {
 
     /// How messages name a setting: its key, and the variable if it comes from there.
     fn name(&self, key: &str) -> String {
-        match self.0.get(key).and_then(|setting| setting.variable) {
-            Some(variable) => format!("{key} (from the environment variable {variable})"),
-            None => key.to_owned(),
+        match self.0.get(key).map(|setting| setting.origin) {
+            Some(Origin::Variable(variable)) => format!("{key} (from the environment variable {variable})"),
+            Some(Origin::Service) => format!("{key} (from the service file)"),
+            Some(Origin::Text) | None => key.to_owned(),
         }
+    }
+
+    /// Whether a key is set to something by the connection string or its service, not only by a variable.
+    pub(super) fn is_written(&self, key: &str) -> bool {
+        self.text(key).is_some()
+            && self.0.get(key).is_some_and(|setting| matches!(setting.origin, Origin::Text | Origin::Service))
     }
 
     pub(super) fn refuse_what_is_not_supported(&self) -> Result<()> {
-        match self.text("sslmode").unwrap_or("prefer") {
-            "disable" | "allow" | "prefer" => {}
-            mode @ ("require" | "verify-ca" | "verify-full") => {
-                let name = self.name("sslmode");
-                return Err(usage(format!("{name}: {mode} is not supported yet")).with_hint(PLAIN_HINT));
-            }
-            _ => return Err(self.not_one_of("sslmode", "disable, allow, prefer, require, verify-ca, verify-full")),
-        }
-        for (key, harmless) in [
-            ("gssencmode", &["disable", "prefer"][..]),
-            ("channel_binding", &["disable", "prefer"]),
-            ("load_balance_hosts", &["disable"]),
-        ] {
-            if self.text(key).is_some_and(|value| !harmless.contains(&value)) {
-                let name = self.name(key);
-                let only = harmless.join(" or ");
-                return Err(usage(format!("{name}: only {only} is supported yet")));
-            }
-        }
-        let plain = self.text("sslmode") == Some("disable");
         for keyword in KEYWORDS.iter().filter(|keyword| self.text(keyword.name).is_some()) {
-            let written = self.0.get(keyword.name).is_some_and(|setting| setting.variable.is_none());
-            let hint = match keyword.treatment {
-                Treatment::Tls if !plain => PLAIN_HINT,
-                Treatment::Refused(hint) => hint,
-                Treatment::RefusedIfWritten(hint) if written => hint,
-                _ => continue,
+            let (hint, only_for_tls) = match keyword.treatment {
+                Treatment::Refused(hint) => (hint, false),
+                Treatment::RefusedForTls(hint) => (hint, true),
+                Treatment::Used | Treatment::Ignored => continue,
             };
-            return Err(usage(format!("{} is not supported yet", self.name(keyword.name))).with_hint(hint));
+            if !(only_for_tls && self.text("sslmode") == Some("disable")) {
+                return Err(usage(format!("{} is not supported", self.name(keyword.name))).with_hint(hint));
+            }
         }
-        Ok(())
+        for (key, refused, hint) in [
+            ("gssencmode", "require", "GSSAPI encryption is not spoken: use TLS"),
+            ("sslcertmode", "require", "whether the server asked for a certificate is not checked: use allow"),
+        ] {
+            if self.text(key) == Some(refused) {
+                return Err(usage(format!("{}: {refused} is not supported", self.name(key))).with_hint(hint));
+            }
+        }
+        self.choice("gssencmode", &["disable", "prefer"]).map(drop)
     }
 
-    fn not_one_of(&self, key: &str, values: &str) -> Error {
+    /// One of several words; `None` if the key is not set. Empty is no word, as in libpq.
+    pub(super) fn choice(&self, key: &str, words: &[&str]) -> Result<Option<&str>> {
+        match self.0.get(key).map(|setting| setting.value.as_str()) {
+            None => Ok(None),
+            Some(word) if words.contains(&word) => Ok(Some(word)),
+            Some(_) => Err(self.not_one_of(key, &words.join(", "))),
+        }
+    }
+
+    pub(super) fn not_one_of(&self, key: &str, values: &str) -> Error {
         usage(format!("invalid value of {}: expected one of {values}", self.name(key)))
     }
 
@@ -167,23 +187,25 @@ impl Merged {
     }
 
     pub(super) fn target_session_attrs(&self) -> Result<TargetSessionAttrs> {
-        Ok(match self.text("target_session_attrs") {
-            None | Some("any") => TargetSessionAttrs::Any,
+        let words = ["any", "read-write", "read-only", "primary", "standby", "prefer-standby"];
+        Ok(match self.choice("target_session_attrs", &words)? {
             Some("read-write") => TargetSessionAttrs::ReadWrite,
             Some("read-only") => TargetSessionAttrs::ReadOnly,
             Some("primary") => TargetSessionAttrs::Primary,
             Some("standby") => TargetSessionAttrs::Standby,
             Some("prefer-standby") => TargetSessionAttrs::PreferStandby,
-            Some(_) => {
-                let values = "any, read-write, read-only, primary, standby, prefer-standby";
-                return Err(self.not_one_of("target_session_attrs", values));
-            }
+            Some(_) | None => TargetSessionAttrs::Any,
         })
+    }
+
+    /// Whether the hosts are tried in random order.
+    pub(super) fn load_balance_hosts(&self) -> Result<bool> {
+        Ok(self.choice("load_balance_hosts", &["disable", "random"])? == Some("random"))
     }
 
     /// The hosts, addresses and ports side by side (PostgreSQL manual, "Specifying Multiple Hosts").
     pub(super) fn hosts(&self) -> Result<Vec<HostPort>> {
-        let list = |key| self.text(key).map(|text| text.split(',').map(str::trim).collect::<Vec<_>>());
+        let list = |key| self.text(key).map(|text| text.split(',').collect::<Vec<_>>());
         let (names, addresses) = (list("host"), list("hostaddr"));
         let count = addresses.as_ref().or(names.as_ref()).map_or(1, Vec::len);
         if let Some(names) = names.as_ref().filter(|names| names.len() != count) {
@@ -226,7 +248,7 @@ impl Merged {
             None => Host::Default,
             Some(name) if name.starts_with('/') => Host::Directory(PathBuf::from(name)),
             Some(name) => match name.parse() {
-                Ok(address) => Host::Address(address, None),
+                Ok(address) => Host::Address(address, Some(name)),
                 Err(_) => Host::Name(name),
             },
         })
@@ -236,7 +258,7 @@ impl Merged {
         if text.is_empty() {
             return Ok(DEFAULT_PORT);
         }
-        match text.parse() {
+        match text.trim().parse() {
             Ok(port @ 1..) => Ok(port),
             _ => Err(usage(format!("invalid value of {}: expected a number from 1 to 65535", self.name("port")))
                 .with_hint("in a URI write : in a user name as %3A and / in a password as %2F")),

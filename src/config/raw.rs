@@ -35,6 +35,8 @@ pub struct RawSettings {
     pub publisher: Option<String>,
     /// Connection string of the subscriber.
     pub subscriber: Option<String>,
+    /// Shell command that prints the password of a side.
+    pub password_command: Option<String>,
     /// Names of subscriptions.
     pub subscription: Option<Vec<String>>,
     /// Patterns of tables.
@@ -71,6 +73,7 @@ impl fmt::Debug for RawSettings {
         f.debug_struct("RawSettings")
             .field("publisher", &redacted(&self.publisher))
             .field("subscriber", &redacted(&self.subscriber))
+            .field("password_command", &redacted(&self.password_command))
             .field("subscription", &self.subscription)
             .field("table", &self.table)
             .field("exclude_table", &self.exclude_table)
@@ -96,6 +99,7 @@ impl RawSettings {
         Self {
             publisher: self.publisher.or(lower.publisher),
             subscriber: self.subscriber.or(lower.subscriber),
+            password_command: self.password_command.or(lower.password_command),
             subscription: self.subscription.or(lower.subscription),
             table: self.table.or(lower.table),
             exclude_table: self.exclude_table.or(lower.exclude_table),
@@ -119,10 +123,16 @@ impl RawSettings {
     ///
     /// [`ErrorKind::Usage`], naming the flag.
     pub fn validate(self, environment: &Environment) -> Result<Config> {
-        let servers = Sides::new(
+        let mut servers = Sides::new(
             server(Side::Publisher, self.publisher.as_deref(), environment)?,
             server(Side::Subscriber, self.subscriber.as_deref(), environment)?,
         );
+        if let Some(command) = self.password_command {
+            if command.trim().is_empty() || command.contains('\0') {
+                return Err(usage("--password-command: the command is empty or holds a NUL character"));
+            }
+            servers = servers.map(|server| server.with_password_command(&command));
+        }
         Ok(Config {
             servers,
             subscriptions: subscriptions(self.subscription.unwrap_or_default())?,
@@ -347,6 +357,7 @@ mod tests {
         let cases = [
             (RawSettings { publisher: text(""), ..raw() }, "--publisher: "),
             (RawSettings { subscriber: text("foo=1"), ..raw() }, "--subscriber: invalid connection option \"foo\""),
+            (RawSettings { password_command: text(" "), ..raw() }, "--password-command"),
             (RawSettings { subscription: list(&[""]), ..raw() }, "--subscription"),
             (RawSettings { table: list(&["a.b.c"]), ..raw() }, "--table"),
             (RawSettings { exclude_table: list(&["\""]), ..raw() }, "--exclude-table"),

@@ -51,6 +51,15 @@ fn is_space(character: char) -> bool {
     matches!(character, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c')
 }
 
+/// The pair of a key and its value, after what libpq still understands of its own past.
+fn pair(name: &str, value: String, before: &[Pair]) -> Result<Pair> {
+    Ok(match name {
+        "requiressl" if value.starts_with('1') => (known("sslmode", before)?, "require".to_owned()),
+        "requiressl" => (known("sslmode", before)?, "prefer".to_owned()),
+        _ => (known(name, before)?, value),
+    })
+}
+
 fn keywords(text: &str) -> Result<Vec<Pair>> {
     let mut pairs: Vec<Pair> = Vec::new();
     let mut rest = text.trim_start_matches(is_space);
@@ -61,10 +70,10 @@ fn keywords(text: &str) -> Result<Vec<Pair>> {
             return Err(usage(format!("missing \"=\" in the connection string, {}", place(&pairs)))
                 .with_hint("a value that contains spaces must be written in single quotes"));
         };
-        let key = known(key, &pairs)?;
         let (value, after) = keyword_value(value.trim_start_matches(is_space))
             .ok_or_else(|| usage(format!("unterminated quoted string in the connection string, {}", place(&pairs))))?;
-        pairs.push((key, value));
+        let pair = pair(key, value, &pairs)?;
+        pairs.push(pair);
         rest = after.trim_start_matches(is_space);
     }
     Ok(pairs)
@@ -140,7 +149,10 @@ fn uri(rest: &str) -> Result<Vec<Pair>> {
         }
         None => after.strip_prefix('?'),
     };
-    for parameter in query.unwrap_or_default().split('&').filter(|parameter| !parameter.is_empty()) {
+    // One "&" may stand at the end.
+    let query = query.unwrap_or_default();
+    let query = query.strip_suffix('&').filter(|rest| !rest.is_empty()).unwrap_or(query);
+    for parameter in query.split('&').filter(|_| !query.is_empty()) {
         pairs.push(query_parameter(parameter, &pairs)?);
     }
     Ok(pairs)
@@ -194,8 +206,8 @@ fn query_parameter(parameter: &str, before: &[Pair]) -> Result<Pair> {
     if name == "ssl" && value == "true" {
         return Ok((known("sslmode", before)?, "require".to_owned()));
     }
-    let key = known(&name, before)?;
-    Ok((key, decode(value, key.name)?))
+    let value = decode(value, if name == "password" { "password" } else { "value of a parameter" })?;
+    pair(&name, value, before)
 }
 
 /// Resolves `%xx` (RFC 3986, section 2.1).
@@ -266,6 +278,9 @@ mod tests {
             ("postgresql://h/?options=-c%20a%3Db", &[("host", "h"), ("options", "-c a=b")]),
             ("postgresql://h/d?ssl=true", &[("host", "h"), ("dbname", "d"), ("sslmode", "require")]),
             ("postgresql://ann@/d", &[("user", "ann"), ("dbname", "d")]),
+            ("postgresql://h/d?user=u&", &[("host", "h"), ("dbname", "d"), ("user", "u")]),
+            ("requiressl=1", &[("sslmode", "require")]),
+            ("postgresql://h?requiressl=0", &[("host", "h"), ("sslmode", "prefer")]),
         ];
         for (text, expected) in cases {
             let expected: Vec<_> = expected.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
@@ -292,6 +307,8 @@ mod tests {
             ("postgresql://[]", "is empty"),
             ("postgresql://[::1]sesame", "expected \":\" or \"/\""),
             ("postgresql://h/d?password=a&sesame", "missing \"=\" in a parameter"),
+            ("postgresql://h/d?&user=u", "missing \"=\" in a parameter"),
+            ("postgresql://h/d?user=u&&port=1", "missing \"=\" in a parameter"),
             ("postgresql://h/d?foo=1", "invalid connection option \"foo\""),
             ("user=u foo=1", "invalid connection option \"foo\""),
             ("Host=u", "invalid connection option \"Host\""),

@@ -8,8 +8,8 @@ use tokio::io::AsyncRead;
 use tokio_postgres::CopyOutStream;
 
 use super::session::Session;
-use super::socket::Socket;
 use super::tap::{Input, Message, Tap, copy_message};
+use super::wire::Wire;
 use crate::error::{Error, ErrorKind, Result};
 
 /// A COPY TO STDOUT that has begun.
@@ -17,13 +17,13 @@ use crate::error::{Error, ErrorKind, Result};
 /// Dropped before its end, it ends the connection of its session: the rest of the stream would still come.
 pub struct CopyStream<'a> {
     session: &'a Session,
-    data: Data<'a, Socket>,
+    data: Data<'a, Wire>,
     /// Brings the end of the COPY, and the error that ended it.
     responses: Pin<Box<CopyOutStream>>,
 }
 
 impl<'a> CopyStream<'a> {
-    pub(super) fn begin(session: &'a Session, tap: &'a Tap<Socket>, responses: CopyOutStream) -> Result<Self> {
+    pub(super) fn begin(session: &'a Session, tap: &'a Tap<Wire>, responses: CopyOutStream) -> Result<Self> {
         let data = Data::begin(tap).ok_or_else(|| {
             Error::new(ErrorKind::Corrupt, format!("{}: the answer to a COPY was not seen", session.side()))
         })?;

@@ -2,14 +2,16 @@
 
 use tokio_postgres::error::DbError;
 
+use super::wire::NoWire;
 use crate::error::{Error, ErrorKind};
 
 /// What to do about a connection pooler that gives every transaction another server session.
 pub(super) const POOLER_HINT: &str =
     "connect directly to the server, or through a pooler in session mode: a transaction pooler cannot be used";
-const NO_TLS_HINT: &str = "the server may want an encrypted connection: TLS is not supported yet";
+const NO_ENTRY_HINT: &str =
+    "the server's pg_hba.conf must have a line for this client address, user and database, and for this sslmode";
 const NO_PASSWORD_HINT: &str =
-    "put the password into PGPASSWORD or the connection string; password files are not read yet";
+    "give the password in a password file (~/.pgpass), in PGPASSWORD, or by --password-command";
 
 /// Translates an error of an open session. `context` says what was being done, or on which side.
 ///
@@ -37,13 +39,58 @@ pub(super) fn connect_error(error: &tokio_postgres::Error) -> Error {
     let translated = Error::new(ErrorKind::Connect, text_of(reported));
     match code {
         // The file's name is the same in every language.
-        "28000" if reported.message().contains("pg_hba.conf") => translated.with_hint(NO_TLS_HINT),
+        "28000" if reported.message().contains("pg_hba.conf") => translated.with_hint(NO_ENTRY_HINT),
         "53300" => translated.with_hint("the server has no connection left: use fewer --jobs, or raise its limit"),
         _ => match pooler(code).or(reported.hint()) {
             Some(hint) => translated.with_hint(hint),
             None => translated,
         },
     }
+}
+
+/// Translates why there is not even a wire.
+pub(super) fn wire_error(no_wire: NoWire) -> Error {
+    match no_wire {
+        NoWire::Socket(error) => Error::new(ErrorKind::Connect, error.to_string()),
+        NoWire::WrongPeer(message) => Error::new(ErrorKind::Connect, message),
+        NoWire::NotOffered => Error::new(ErrorKind::Connect, "server does not support SSL, but SSL was required")
+            .with_hint("switch TLS on in the server, or use sslmode=prefer on a network that you trust"),
+        NoWire::Handshake(error) => {
+            let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+            let translated = Error::new(ErrorKind::Connect, format!("SSL error: {error}"));
+            match cause.and_then(tls_hint) {
+                Some(hint) => translated.with_hint(hint),
+                None => translated,
+            }
+        }
+    }
+}
+
+/// What can be done about a failed handshake.
+fn tls_hint(error: &rustls::Error) -> Option<&'static str> {
+    use rustls::CertificateError as Bad;
+    Some(match error {
+        rustls::Error::InvalidCertificate(Bad::UnknownIssuer) => {
+            "sslrootcert must hold the certificate of the authority that signed the server's"
+        }
+        rustls::Error::InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => {
+            "the certificate must name the host in its subject alternative names, a common name is not enough; use the \
+             name that it has, or sslmode=verify-ca"
+        }
+        rustls::Error::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. }) => {
+            "the server needs a new certificate"
+        }
+        rustls::Error::InvalidCertificate(Bad::UnknownRevocationStatus) => {
+            "sslcrl must hold a list of every authority of the server's chain"
+        }
+        rustls::Error::InvalidCertificate(Bad::Other(other))
+            if other.0.downcast_ref::<webpki::Error>() == Some(&webpki::Error::UnsupportedCertVersion) =>
+        {
+            "certificates before X.509 version 3 are not supported: give the server a new one"
+        }
+        rustls::Error::PeerIncompatible(_) => "TLS 1.2 or 1.3 is spoken: see ssl_min_protocol_version on the server",
+        _ => return None,
+    })
 }
 
 pub(super) fn translate(error: &tokio_postgres::Error) -> Error {
@@ -76,7 +123,7 @@ fn chain(error: &tokio_postgres::Error) -> String {
     text
 }
 
-fn has_io_cause(error: &tokio_postgres::Error) -> bool {
+pub(super) fn has_io_cause(error: &tokio_postgres::Error) -> bool {
     // The library's name for what failed on the socket; a message that it could not parse has an I/O cause as well.
     std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
         && !error.to_string().contains("parsing")

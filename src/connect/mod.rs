@@ -1,18 +1,26 @@
 //! Sessions: one connection each, to a proven server, with every setting pinned that could change what is read.
 
+mod address;
 mod copy;
 mod failure;
+mod handshake;
+mod link;
 mod nonce;
 mod open;
+mod passfile;
+mod password;
 mod pinned;
 mod proofs;
 mod session;
 mod socket;
 mod tap;
+mod trust;
+mod wire;
 
+pub use address::{Address, Endpoint};
 pub use copy::CopyStream;
 pub use failure::server_error;
-pub use open::{Address, Endpoint};
+
 pub use pinned::{ClientEncoding, SessionSettings};
 pub use proofs::same_database;
 pub use session::{CancelToken, Imported, Rows, Session};

@@ -1,77 +1,21 @@
 //! Opening a session: from a list of hosts to the one address that every session of a side is pinned to.
 
-use std::fmt;
-use std::net::IpAddr;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use tokio::task::JoinHandle;
-use tokio_postgres::config::SslMode;
-use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+use tokio_postgres::SimpleQueryMessage;
 
-use super::failure::{POOLER_HINT, connect_error, sqlstate, translate};
+use super::address::{Endpoint, no_answer, resolve};
+use super::failure::{POOLER_HINT, connect_error, sqlstate};
+use super::link::{Failure, Link, link};
+use super::nonce::nonce;
+use super::password::{self, Password};
 use super::pinned::{SessionSettings, pin_sql};
-use super::socket::Socket;
-use super::tap::{Tap, tap};
-use crate::config::conninfo::{ConnectOptions, Host, HostPort, TargetSessionAttrs};
+use crate::config::conninfo::{ConnectOptions, TargetSessionAttrs};
 use crate::error::{Error, ErrorKind, Result};
+use crate::side::Side;
 
-/// Where servers put their sockets: Debian's and Red Hat's directory, then the one of PostgreSQL's own builds.
-const SOCKET_DIRECTORIES: [&str; 2] = ["/var/run/postgresql", "/tmp"];
-/// The host where there is no socket, as in libpq.
-const DEFAULT_HOST: &str = "localhost";
 /// The oldest server whose settings and functions we know, as `server_version_num`.
 const MIN_VERSION_NUM: u32 = 120_000;
-
-/// The server that answered: one address, not a name that may lead elsewhere the next time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Where it listens.
-    pub address: Address,
-    /// Its port; also the number in the name of a Unix-domain socket.
-    pub port: u16,
-    /// The name that the user gave it, else the address or directory; for reports.
-    pub host: String,
-}
-
-/// Where a server listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Address {
-    /// TCP.
-    Ip(IpAddr),
-    /// A Unix-domain socket in this directory.
-    Directory(PathBuf),
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.host)?;
-        match &self.address {
-            Address::Ip(ip) if ip.to_string() != self.host => write!(f, " ({ip})")?,
-            Address::Ip(_) | Address::Directory(_) => {}
-        }
-        write!(f, ":{}", self.port)
-    }
-}
-
-/// A connection that is driven by a task of its own.
-pub(super) struct Link {
-    pub(super) client: Client,
-    pub(super) task: ConnectionTask,
-    /// Why the connection ended, once it has; requests only learn that it is closed.
-    pub(super) fate: Arc<OnceLock<Error>>,
-    /// Takes the rows of a COPY from below the protocol.
-    pub(super) tap: Tap<Socket>,
-}
-
-/// The task that drives a connection; ends with its owner.
-pub(super) struct ConnectionTask(pub(super) JoinHandle<()>);
-
-impl Drop for ConnectionTask {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
 
 /// What an opened session is.
 pub(super) struct Opened {
@@ -83,18 +27,11 @@ pub(super) struct Opened {
 
 /// What a session needs to be opened.
 pub(super) struct Request<'a> {
-    pub(super) options: &'a ConnectOptions,
+    pub(super) side: Side,
+    pub(super) options: &'a Arc<ConnectOptions>,
     pub(super) settings: &'a SessionSettings,
     pub(super) application_name: &'a str,
     pub(super) nonce: &'a str,
-}
-
-/// Why an address did not do.
-enum Failure {
-    /// The next one may.
-    TryNext(Error),
-    /// The server said no: asking others would only hide that (as in libpq, where authentication fails).
-    Final(Error),
 }
 
 /// Tries the hosts in order until one answers and will do; or just the pinned one.
@@ -117,14 +54,22 @@ pub(super) async fn open(request: &Request<'_>, pin: Option<&Endpoint>) -> Resul
     for &wanted in rounds {
         // Of two rounds, the second says all that the first did.
         failures.clear();
-        for host in request.options.hosts() {
-            let endpoints = match resolve(host, request.options).await {
+        let mut hosts: Vec<_> = request.options.hosts().iter().collect();
+        let shuffled = request.options.load_balance_hosts();
+        if shuffled {
+            hosts.sort_by_cached_key(|_| nonce());
+        }
+        for host in hosts {
+            let mut endpoints = match resolve(host, request.options).await {
                 Ok(endpoints) => endpoints,
                 Err(error) => {
                     failures.push(error);
                     continue;
                 }
             };
+            if shuffled {
+                endpoints.sort_by_cached_key(|_| nonce());
+            }
             for endpoint in endpoints {
                 match attempt(request, &endpoint, wanted).await {
                     Ok(opened) => return Ok(opened),
@@ -147,47 +92,14 @@ fn none_of(failures: &[Error]) -> Error {
     }
 }
 
-/// The addresses of a host, in the order in which they are tried; at least one.
-async fn resolve(host: &HostPort, options: &ConnectOptions) -> Result<Vec<Endpoint>> {
-    let port = host.port;
-    let directory = |directory: &Path| Endpoint {
-        address: Address::Directory(directory.to_owned()),
-        port,
-        host: directory.display().to_string(),
-    };
-    let name = match &host.host {
-        Host::Directory(path) => return Ok(vec![directory(path)]),
-        Host::Address(ip, name) => {
-            let host = name.clone().unwrap_or_else(|| ip.to_string());
-            return Ok(vec![Endpoint { address: Address::Ip(*ip), port, host }]);
-        }
-        Host::Default => match SOCKET_DIRECTORIES.iter().map(Path::new).find(|path| has_socket(path, port)) {
-            Some(path) => return Ok(vec![directory(path)]),
-            None => DEFAULT_HOST,
-        },
-        Host::Name(name) => name,
-    };
-    let failed = |why: String| Error::new(ErrorKind::Connect, format!("cannot resolve the host name {name}: {why}"));
-    let addresses = tokio::time::timeout(options.connect_timeout(), tokio::net::lookup_host((name, port)))
-        .await
-        .map_err(|_| failed(no_answer(options)))?
-        .map_err(|error| failed(error.to_string()))?;
-    let endpoints: Vec<_> =
-        addresses.map(|address| Endpoint { address: Address::Ip(address.ip()), port, host: name.to_owned() }).collect();
-    if endpoints.is_empty() { Err(failed("it has no address".to_owned())) } else { Ok(endpoints) }
-}
-
-fn has_socket(directory: &Path, port: u16) -> bool {
-    directory.join(format!(".s.PGSQL.{port}")).exists()
-}
-
-fn no_answer(options: &ConnectOptions) -> String {
-    format!("no answer within {} s", options.connect_timeout().as_secs())
-}
-
 async fn attempt(request: &Request<'_>, endpoint: &Endpoint, wanted: TargetSessionAttrs) -> Result<Opened, Failure> {
     let place = format!("cannot connect to {endpoint}");
-    match tokio::time::timeout(request.options.connect_timeout(), establish(request, endpoint, wanted)).await {
+    let password = match password::find(request.side, request.options, endpoint).await {
+        Ok(password) => password,
+        Err(error) => return Err(Failure::Final(error.context(place))),
+    };
+    let established = establish(request, endpoint, password.as_ref(), wanted);
+    match tokio::time::timeout(request.options.connect_timeout(), established).await {
         Ok(Ok(opened)) => Ok(opened),
         Ok(Err(Failure::TryNext(error))) => Err(Failure::TryNext(error.context(place))),
         Ok(Err(Failure::Final(error))) => Err(Failure::Final(error.context(place))),
@@ -195,8 +107,13 @@ async fn attempt(request: &Request<'_>, endpoint: &Endpoint, wanted: TargetSessi
     }
 }
 
-async fn establish(request: &Request<'_>, endpoint: &Endpoint, wanted: TargetSessionAttrs) -> Result<Opened, Failure> {
-    let link = link(request, endpoint).await?;
+async fn establish(
+    request: &Request<'_>,
+    endpoint: &Endpoint,
+    password: Option<&Password>,
+    wanted: TargetSessionAttrs,
+) -> Result<Opened, Failure> {
+    let link = link(request, endpoint, password).await?;
     let probe = probe(&link).await.map_err(Failure::TryNext)?;
     if probe.version_num < MIN_VERSION_NUM {
         let version = probe.version_num;
@@ -211,42 +128,6 @@ async fn establish(request: &Request<'_>, endpoint: &Endpoint, wanted: TargetSes
         return Err(Failure::Final(Error::new(ErrorKind::Unsupported, message).with_hint(POOLER_HINT)));
     }
     Ok(Opened { link, endpoint: endpoint.clone(), version_num: probe.version_num, backend_pid: pid })
-}
-
-async fn link(request: &Request<'_>, endpoint: &Endpoint) -> Result<Link, Failure> {
-    let options = request.options;
-    let socket = Socket::open(endpoint, options)
-        .await
-        .map_err(|error| Failure::TryNext(Error::new(ErrorKind::Connect, error.to_string())))?;
-    let mut config = tokio_postgres::Config::new();
-    config
-        .user(options.user())
-        .dbname(options.dbname())
-        .application_name(request.application_name)
-        .ssl_mode(SslMode::Disable);
-    if let Some(password) = options.password() {
-        config.password(password);
-    }
-    if let Some(options) = options.options() {
-        config.options(options);
-    }
-    let (stream, tap) = tap(socket);
-    let (client, connection) = config.connect_raw(stream, NoTls).await.map_err(|error| {
-        let translated = connect_error(&error);
-        // cannot_connect_now: it starts or stops, and another may serve.
-        let refused = error.as_db_error().is_some() && sqlstate(&error) != Some("57P03");
-        if refused { Failure::Final(translated) } else { Failure::TryNext(translated) }
-    })?;
-    let fate = Arc::new(OnceLock::new());
-    let told = Arc::clone(&fate);
-    let task = tokio::spawn(async move {
-        // By reference: the fate must be known before the connection is dropped and its requests learn of the end.
-        let mut connection = std::pin::pin!(connection);
-        if let Err(error) = connection.as_mut().await {
-            told.get_or_init(|| translate(&error));
-        }
-    });
-    Ok(Link { client, task: ConnectionTask(task), fate, tap })
 }
 
 /// What a session says about itself before anything is pinned.
@@ -326,15 +207,6 @@ async fn single_row(link: &Link, sql: &str) -> Result<Vec<Option<String>>, tokio
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn endpoints_for_people() {
-        let endpoint = |address, host: &str| Endpoint { address, port: 5432, host: host.to_owned() };
-        let ip = || Address::Ip("10.0.0.1".parse().unwrap());
-        assert_eq!(endpoint(ip(), "db1").to_string(), "db1 (10.0.0.1):5432");
-        assert_eq!(endpoint(ip(), "10.0.0.1").to_string(), "10.0.0.1:5432");
-        assert_eq!(endpoint(Address::Directory("/tmp".into()), "/tmp").to_string(), "/tmp:5432");
-    }
 
     #[test]
     fn servers_that_will_do() {

@@ -4,15 +4,17 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+use tokio_postgres::{Client, SimpleQueryMessage};
 
+use super::address::Endpoint;
 use super::copy::CopyStream;
-use super::failure::{POOLER_HINT, sqlstate, translate};
+use super::failure::{POOLER_HINT, connect_error, sqlstate, translate, wire_error};
+use super::link::{ConnectionTask, Link};
 use super::nonce::nonce;
-use super::open::{self, ConnectionTask, Endpoint, Link, Opened};
+use super::open::{self, Opened};
 use super::pinned::{NONCE_SETTING, SessionSettings};
-use super::socket::Socket;
 use super::tap::Tap;
+use super::wire::{Route, Settled, Wire};
 use crate::config::conninfo::ConnectOptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::side::Side;
@@ -34,8 +36,8 @@ pub struct Session {
     client: Client,
     task: ConnectionTask,
     fate: Arc<OnceLock<Error>>,
-    tap: Tap<Socket>,
-    options: Arc<ConnectOptions>,
+    tap: Tap<Wire>,
+    route: Arc<Route>,
     side: Side,
     role: String,
     endpoint: Endpoint,
@@ -72,11 +74,23 @@ impl Session {
     ) -> Result<Self> {
         let application_name = format!("triplecheck/{role}");
         let nonce = nonce().to_string();
-        let request = open::Request { options, settings, application_name: &application_name, nonce: &nonce };
+        let options = &Arc::new(options.clone());
+        let request = open::Request { side, options, settings, application_name: &application_name, nonce: &nonce };
         let opened = open::open(&request, pin).await.map_err(|error| error.context(side))?;
-        let Opened { link: Link { client, task, fate, tap }, endpoint, version_num, backend_pid } = opened;
-        let (options, role) = (Arc::new(options.clone()), role.to_owned());
-        Ok(Self { client, task, fate, tap, options, side, role, endpoint, version_num, backend_pid, nonce })
+        let Opened { link: Link { client, task, fate, route, tap }, endpoint, version_num, backend_pid } = opened;
+        Ok(Self {
+            client,
+            task,
+            fate,
+            tap,
+            route,
+            side,
+            role: role.to_owned(),
+            endpoint,
+            version_num,
+            backend_pid,
+            nonce,
+        })
     }
 
     /// The side that it belongs to.
@@ -243,12 +257,7 @@ impl Session {
     /// A handle that can cancel what the session is doing while another task owns the session.
     #[must_use]
     pub fn cancel_token(&self) -> CancelToken {
-        CancelToken {
-            token: self.client.cancel_token(),
-            endpoint: self.endpoint.clone(),
-            options: Arc::clone(&self.options),
-            side: self.side,
-        }
+        CancelToken { token: self.client.cancel_token(), route: Arc::clone(&self.route), side: self.side }
     }
 
     /// Ends an idle session politely; one that does not end within two seconds is cut off.
@@ -344,8 +353,7 @@ impl fmt::Debug for Session {
 #[derive(Clone)]
 pub struct CancelToken {
     token: tokio_postgres::CancelToken,
-    endpoint: Endpoint,
-    options: Arc<ConnectOptions>,
+    route: Arc<Route>,
     side: Side,
 }
 
@@ -369,11 +377,10 @@ impl CancelToken {
         }
     }
 
+    /// The request goes the way of the session: to the same address, encrypted if it is.
     async fn request(&self) -> Result<()> {
-        let socket = Socket::open(&self.endpoint, &self.options)
-            .await
-            .map_err(|error| Error::new(ErrorKind::Connect, error.to_string()))?;
-        self.token.cancel_query_raw(socket, NoTls).await.map_err(|error| super::failure::connect_error(&error))
+        let wire = self.route.open().await.map_err(wire_error)?;
+        self.token.cancel_query_raw(wire, Settled).await.map_err(|error| connect_error(&error))
     }
 }
 

@@ -9,8 +9,8 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::open::{Address, Endpoint};
-use crate::config::conninfo::ConnectOptions;
+use super::address::{Address, Endpoint};
+use crate::config::{ConnectOptions, user_name};
 
 /// An open socket.
 pub(super) enum Socket {
@@ -46,6 +46,17 @@ impl Socket {
                 }
                 Ok(Self::Tcp(stream))
             }
+        }
+    }
+
+    /// Checks that the process behind a Unix-domain socket is run by this user (`requirepeer` of libpq).
+    pub(super) fn check_peer(&self, wanted: &str) -> Result<(), String> {
+        let Self::Unix(stream) = self else { return Ok(()) };
+        let peer = stream.peer_cred().map_err(|error| format!("could not get peer credentials: {error}"))?;
+        match user_name(peer.uid()) {
+            Some(name) if name == wanted => Ok(()),
+            Some(name) => Err(format!("requirepeer specifies \"{wanted}\", but actual peer user name is \"{name}\"")),
+            None => Err(format!("local user with ID {} does not exist", peer.uid())),
         }
     }
 }

@@ -224,7 +224,7 @@ impl Window {
             Message::Commit { end_lsn } => self.commit(end_lsn),
             Message::Relation(relation) => self.describe(&relation),
             Message::Insert { relation, new } => {
-                self.change(relation, |mapping| Ok(Change::Insert(mapping.row(&new)?)))?
+                self.change(relation, |mapping| Ok(Change::Insert(mapping.row(&new)?)))?;
             }
             Message::Update { relation, old, new } => self.change(relation, |mapping| {
                 Ok(Change::Update(old.as_ref().map(|old| mapping.row(old)).transpose()?, mapping.row(&new)?))

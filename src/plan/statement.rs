@@ -1,6 +1,6 @@
 //! The statements that read user tables.
 
-use crate::catalog::{Relation, TablePair};
+use crate::catalog::{Relation, TablePair, TypeKind};
 use crate::plan::{Advance, Bound, Chunking, Position, SampleSpec, Slice};
 use crate::row::Shape;
 use crate::side::Side;
@@ -19,8 +19,8 @@ pub enum Reading {
 
 /// The select list of a reading.
 #[must_use]
-pub fn select_list(pair: &TablePair, shape: &Shape, reading: &Reading) -> String {
-    let mut list = shape.select_list();
+pub fn select_list(pair: &TablePair, shape: &Shape, side: Side, reading: &Reading) -> String {
+    let mut list = shape.select_list(side);
     if *reading != Reading::Image {
         list.push("tableoid".to_owned());
         list.push("ctid".to_owned());
@@ -68,15 +68,18 @@ fn key_columns_sql(pair: &TablePair, shape: &Shape) -> Vec<String> {
 
 /// `(a, b) >= ('1'::int8, 'x'::text)`, spelled so that the default btree order of built-in types is meant and an index on
 /// the key serves it (PostgreSQL manual, "Row Constructor Comparison").
+///
+/// Columns of a domain are compared as what they are under it: no operator takes a domain over an enum. The cast changes
+/// no bytes, so that an index on the column still serves.
 fn row_comparison(pair: &TablePair, shape: &Shape, side: Side, operator: &str, bound: &Bound) -> String {
-    let columns = key_columns_sql(pair, shape);
-    let types = shape.columns().filter_map(|at| pair.columns.get(at)).map(|column| column.types.get(side).base());
-    let values: Vec<_> = bound
-        .text
-        .iter()
-        .zip(types)
-        .map(|(text, facts)| format!("{}::{}", sql::literal(text), facts.name.to_sql()))
-        .collect();
+    let mut columns = Vec::new();
+    let mut values = Vec::new();
+    for (text, column) in bound.text.iter().zip(shape.columns().filter_map(|at| pair.columns.get(at))) {
+        let facts = column.types.get(side);
+        let (name, base) = (sql::identifier(&column.name), facts.base().name.to_sql());
+        columns.push(if matches!(facts.kind, TypeKind::Domain(_)) { format!("{name}::{base}") } else { name });
+        values.push(format!("{}::{base}", sql::literal(text)));
+    }
     format!("({}) OPERATOR(pg_catalog.{operator}) ({})", columns.join(", "), values.join(", "))
 }
 
@@ -120,7 +123,7 @@ pub fn source(source: Source<'_>) -> String {
 /// The statements that read the rows at some positions: whatever the key, its index or the number of duplicates.
 #[must_use]
 pub fn rows_statement(of: Source<'_>, shape: &Shape, positions: &[Position], characters: usize) -> Vec<String> {
-    let list = select_list(of.pair, shape, &Reading::ImagePositionAndTexts(characters));
+    let list = select_list(of.pair, shape, of.side, &Reading::ImagePositionAndTexts(characters));
     let statement = |source: &str, positions: &[Position]| {
         let tids: Vec<_> = positions.iter().map(|at| format!("\"{}\"", at.ctid())).collect();
         let tids = sql::literal(&format!("{{{}}}", tids.join(",")));
@@ -141,7 +144,7 @@ pub fn statement(of: Source<'_>, shape: &Shape, chunking: &Chunking, slice: &Sli
     let mut conditions = Vec::new();
     let mut source = from(relation);
     if *slice == Slice::Images {
-        let list = select_list(pair, shape, reading);
+        let list = select_list(pair, shape, side, reading);
         // Without images there is nothing to read; the decoder has applied the filter.
         let images = of.images().unwrap_or_else(|| format!("{source} WHERE false"));
         return format!("COPY (SELECT {list} FROM {images}) TO STDOUT (FORMAT binary)");
@@ -163,7 +166,7 @@ pub fn statement(of: Source<'_>, shape: &Shape, chunking: &Chunking, slice: &Sli
     }
     conditions.extend(filter(relation));
     conditions.extend(of.excluded(slice));
-    let list = select_list(pair, shape, reading);
+    let list = select_list(pair, shape, side, reading);
     format!("COPY (SELECT {list} FROM {source}{}) TO STDOUT (FORMAT binary)", where_clause(&conditions))
 }
 
@@ -171,7 +174,7 @@ pub fn statement(of: Source<'_>, shape: &Shape, chunking: &Chunking, slice: &Sli
 #[must_use]
 pub fn sample_statement(pair: &TablePair, shape: &Shape, spec: &SampleSpec) -> String {
     let relation = &pair.relations.publisher;
-    let mut list: Vec<_> = shape.select_list().into_iter().take(shape.key_len()).collect();
+    let mut list: Vec<_> = shape.select_list(Side::Publisher).into_iter().take(shape.key_len()).collect();
     list.extend(key_columns_sql(pair, shape).iter().map(|column| sql::output_text(column)));
     let mut conditions: Vec<_> = filter(relation).into_iter().collect();
     if spec.row_share < 1.0 {

@@ -5,12 +5,12 @@ use super::{KEPT_BUFFER_BYTES, corrupt};
 use crate::error::Result;
 
 /// The most dimensions of an array (`MAXDIM`, c.h).
-const MAX_DIMENSIONS: u32 = 6;
+pub(super) const MAX_DIMENSIONS: u32 = 6;
 
 /// The flags of a range (rangetypes.h): it is empty; a bound is infinite or null, and then not sent.
-const RANGE_EMPTY: u8 = 0x01;
-const RANGE_NO_LOWER: u8 = 0x08 | 0x20;
-const RANGE_NO_UPPER: u8 = 0x10 | 0x40;
+pub(super) const RANGE_EMPTY: u8 = 0x01;
+pub(super) const RANGE_NO_LOWER: u8 = 0x08 | 0x20;
+pub(super) const RANGE_NO_UPPER: u8 = 0x10 | 0x40;
 
 /// What must be normalised in the binary form of a type.
 #[derive(Debug, Clone, PartialEq, Eq)]

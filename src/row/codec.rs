@@ -113,6 +113,57 @@ pub(super) fn unpadded(value: &[u8]) -> &[u8] {
     value.get(..length).unwrap_or(value)
 }
 
+/// In lower case, letter by letter (citext compares what `lower` gives, citext.c). Servers may lower fewer letters than this,
+/// by their collation: then a few different keys have the same form, and their rows are told apart by their images.
+pub(super) fn folded(value: &[u8]) -> Vec<u8> {
+    match str::from_utf8(value) {
+        Ok(text) => text.chars().flat_map(char::to_lowercase).collect::<String>().into_bytes(),
+        Err(_) => value.to_ascii_lowercase(),
+    }
+}
+
+/// The version of the binary form of jsonb (`jsonb_send`, jsonb.c).
+const JSONB_VERSION: u8 = 1;
+
+/// jsonb: its text, whose numbers (`numeric_out`: no exponent) lose the zeros behind their last decimal.
+pub(super) fn jsonb(value: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    let text = match value.split_first() {
+        Some((&JSONB_VERSION, text)) => text,
+        _ => return Err(corrupt("a jsonb value is of a version that is not understood")),
+    };
+    let mut plain = Vec::with_capacity(text.len());
+    let (mut in_string, mut escaped) = (false, false);
+    // Where the decimals of the number that is being read begin.
+    let mut decimals = None;
+    for &byte in text {
+        if !byte.is_ascii_digit()
+            && let Some(point) = decimals.take()
+        {
+            without_trailing_zeros(&mut plain, point);
+        }
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b'.' if !in_string => decimals = Some(plain.len()),
+            _ => {}
+        }
+        plain.push(byte);
+    }
+    if let Some(point) = decimals {
+        without_trailing_zeros(&mut plain, point);
+    }
+    bytes(&plain, out);
+    Ok(())
+}
+
+/// Takes the zeros off the end of a number, and the point too where nothing is left behind it.
+fn without_trailing_zeros(text: &mut Vec<u8>, point: usize) {
+    while text.len() > point && matches!(text.last(), Some(b'0' | b'.')) {
+        text.pop();
+    }
+}
+
 /// Bytes behind their length: no order.
 pub(super) fn raw(value: &[u8], out: &mut Vec<u8>) -> Result<()> {
     let length = u32::try_from(value.len()).map_err(|_| wrong_length())?;

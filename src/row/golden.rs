@@ -194,7 +194,7 @@ fn a_stream_of_a_server_becomes_these_images_keys_digests_and_tally() {
     assert_eq!(shape.key_len(), 2);
     assert!(shape.order().is_some());
     assert_eq!(
-        shape.select_list().join(", "),
+        shape.select_list(crate::side::Side::Publisher).join(", "),
         "\"id\", \"at\", \"price\", \"ratio\", \"moods\", \"pair\", \"span\", \"spans\", \"place\", \
          CASE WHEN \"class\" IS NOT DISTINCT FROM NULL THEN NULL ELSE pg_catalog.format('%s', \"class\") END, \"note\""
     );

@@ -2,6 +2,7 @@
 
 use super::codec;
 use super::fields::{Row, next_field};
+use super::nested;
 use super::{corrupt, fields::truncated};
 use crate::error::Result;
 
@@ -33,6 +34,18 @@ pub(crate) enum KeyKind {
     Padded,
     /// An enum by the positions of its labels.
     Enum(Labels),
+    /// citext: case means nothing.
+    Folded,
+    /// jsonb, equal whatever the scale of its numbers.
+    Jsonb,
+    /// An array of these.
+    Array(Box<Self>),
+    /// A composite of these.
+    Record(Vec<Self>),
+    /// A range between two of these.
+    Range(Box<Self>),
+    /// A multirange of these.
+    Multirange(Box<Self>),
     /// Anything else: equal where its canonical bytes are, without an order.
     Raw,
 }
@@ -59,7 +72,22 @@ impl Labels {
 }
 
 impl KeyKind {
-    fn encode(&self, value: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    /// Appends the normal form of a field.
+    pub(super) fn field(&self, field: Option<&[u8]>, out: &mut Vec<u8>) -> Result<()> {
+        match field {
+            Some(value) => {
+                out.push(PRESENT);
+                self.encode(value, out)
+            }
+            None => {
+                out.push(NULL);
+                Ok(())
+            }
+        }
+    }
+
+    /// Appends the normal form of a value; it says itself where it ends.
+    pub(super) fn encode(&self, value: &[u8], out: &mut Vec<u8>) -> Result<()> {
         match self {
             Self::Plain(length) => codec::plain(value, *length, out),
             Self::Signed(length) => codec::signed(value, *length, out),
@@ -80,6 +108,15 @@ impl KeyKind {
                 out.extend_from_slice(&labels.position(value)?.to_be_bytes());
                 Ok(())
             }
+            Self::Folded => {
+                codec::bytes(&codec::folded(value), out);
+                Ok(())
+            }
+            Self::Jsonb => codec::jsonb(value, out),
+            Self::Array(element) => nested::array(element, value, out),
+            Self::Record(attributes) => nested::record(attributes, value, out),
+            Self::Range(bound) => nested::range(bound, value, out),
+            Self::Multirange(bound) => nested::multirange(bound, value, out),
             Self::Raw => codec::raw(value, out),
         }
     }
@@ -108,7 +145,7 @@ impl KeyForm {
     pub fn encode(&self, row: &Row<'_>, out: &mut Vec<u8>) -> Result<()> {
         let mut rest = row.image().get(2..).ok_or_else(truncated)?;
         for kind in &self.kinds {
-            Self::column(kind, next_field(&mut rest)?, out)?;
+            kind.field(next_field(&mut rest)?, out)?;
         }
         Ok(())
     }
@@ -127,22 +164,9 @@ impl KeyForm {
         }
         let mut out = Vec::new();
         for (kind, field) in self.kinds.iter().zip(fields) {
-            Self::column(kind, *field, &mut out)?;
+            kind.field(*field, &mut out)?;
         }
         Ok(out)
-    }
-
-    fn column(kind: &KeyKind, field: Option<&[u8]>, out: &mut Vec<u8>) -> Result<()> {
-        match field {
-            Some(value) => {
-                out.push(PRESENT);
-                kind.encode(value, out)
-            }
-            None => {
-                out.push(NULL);
-                Ok(())
-            }
-        }
     }
 }
 
@@ -270,6 +294,9 @@ mod tests {
             for kind in [
                 KeyKind::Plain(4), KeyKind::Signed(8), KeyKind::Float4, KeyKind::Float8, KeyKind::Numeric, KeyKind::Interval,
                 KeyKind::TimeTz, KeyKind::Bytes, KeyKind::Padded, KeyKind::Raw, KeyKind::Enum(Labels::new(&[])),
+                KeyKind::Folded, KeyKind::Jsonb, KeyKind::Array(Box::new(KeyKind::Numeric)),
+                KeyKind::Record(vec![KeyKind::Jsonb, KeyKind::Float8]), KeyKind::Range(Box::new(KeyKind::Numeric)),
+                KeyKind::Multirange(Box::new(KeyKind::Numeric)),
             ] {
                 let form = KeyForm::new(vec![kind]);
                 let _ = form.bound_from_fields(&[Some(&soup)]);

@@ -16,8 +16,9 @@
 //! | array | flags and element type are 0; dimensions and lower bounds stay |
 //! | composite | the types of the attributes are 0 |
 //! | range, multirange | their bounds |
-//! | no send function, reg*, tsquery; any type with one of these within | text of the output function |
-//! | int2, int4, int8 of another width on the other side; text, varchar, name likewise | text of the output function |
+//! | no send function, reg*, tsquery; types of extensions but citext, hstore, ltree; any type with one of these within | text of the output function |
+//! | xml | text of the output function without the newlines that it begins with |
+//! | another type on the other side | texts of one type ([`Expression`]) where that loses nothing, else none |
 //! | domain | its base type |
 //! | any other | as sent |
 //!
@@ -50,6 +51,12 @@
 //! | bpchar | likewise, without trailing spaces | if the collation is deterministic | if both collations are bytewise |
 //! | enum, the same labels in the same order | position as a 32-bit integer | yes | yes |
 //! | enum otherwise; any type compared as text | as bytea | yes | no |
+//! | citext | as text, in lower case | yes | no |
+//! | jsonb | as text, its numbers without zeros behind their last decimal | yes | no |
+//! | array | dimensions, their lengths and lower bounds, elements as columns | yes | no |
+//! | composite | attributes as columns | yes | no |
+//! | range | flags, bounds | yes | no |
+//! | multirange | number of ranges as a 32-bit integer, ranges | yes | no |
 //! | any other | length as a 32-bit integer, canonical bytes | where its bytes are | no |
 //!
 //! numeric: a byte for its class (-Infinity 0, negative 1, zero 2, positive 3, Infinity 4, NaN 5). For numbers other than
@@ -64,11 +71,13 @@ mod array;
 mod batch;
 mod canonical;
 mod codec;
+mod conversion;
 mod copy;
 mod fields;
 #[cfg(test)]
 mod golden;
 mod key;
+mod nested;
 mod shape;
 mod tally;
 #[cfg(test)]
@@ -77,6 +86,7 @@ pub(crate) mod testing;
 pub use array::text_array;
 pub use batch::DigestBatch;
 pub use canonical::{Canonical, Canonicalizer};
+pub use conversion::Expression;
 pub use copy::{CopyReader, MAX_TUPLE_BYTES};
 pub use fields::{Fields, Row};
 pub use key::{KeyForm, bucket, key_hash};

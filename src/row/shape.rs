@@ -1,10 +1,11 @@
 //! What is asked for of a table's columns, and in which form: decided once per table pair, the same for both sides.
 
 use super::canonical::{Canonical, Canonicalizer};
+use super::conversion::{self, Expression};
 use super::copy::CopyReader;
 use super::key::{KeyForm, KeyKind, Labels};
 use crate::catalog::{CollationFacts, ColumnPair, TablePair, TypeFacts, TypeKind};
-use crate::side::Sides;
+use crate::side::{Side, Sides};
 use crate::sql;
 
 /// Built-in types whose binary form does not mean the same on both servers although the text does.
@@ -26,9 +27,9 @@ const AS_TEXT: [&str; 12] = [
     "tsquery",
 ];
 
-/// Types whose output functions write equal values alike, so that a column may be of one on the publisher and of another on
-/// the subscriber.
-const FAMILIES: [&[&str]; 2] = [&["int2", "int4", "int8"], &["text", "varchar", "name"]];
+/// Types of extensions whose binary form is known to say what the text says. Of others it is not: a cube keeps whether it was
+/// made as a point, and any type may hold a NaN of other bits. What replication keeps of a value is its text.
+const KNOWN_EXTENSION_TYPES: [&str; 3] = ["citext", "hstore", "ltree"];
 
 /// The form in which a column's values are compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +40,13 @@ pub enum Form {
     Canonical(Canonical),
     /// The text of the output function.
     Text,
+    /// The text of the output function without the newlines that it begins with.
+    ///
+    /// That is for xml: its output function leaves out the XML declaration and one newline behind it or at the beginning
+    /// (`xml_out_internal`, xml.c), so that a value loses one more whenever it is replicated.
+    TextFromLine,
+    /// Texts of one type, of columns that have different ones.
+    Converted(Sides<Expression>),
 }
 
 /// A proof: comparing the normal forms of keys as bytes is comparing the keys as the default btree order of their types
@@ -117,17 +125,21 @@ impl Shape {
         }
     }
 
-    /// The expressions to select, in order: the key columns in key order, then the other compared columns in the publisher's
-    /// order. The same on both sides, since columns pair by name; they refer to the columns of the only table of the query.
+    /// The expressions to select on a side, in order: the key columns in key order, then the other compared columns in the
+    /// publisher's order. They refer to the columns of the only table of the query.
     #[must_use]
-    pub fn select_list(&self) -> Vec<String> {
+    pub fn select_list(&self, side: Side) -> Vec<String> {
         self.columns
             .iter()
             .map(|column| {
                 let name = sql::identifier(&column.name);
-                match column.form {
+                match &column.form {
+                    Form::Converted(expressions) => expressions.get(side).sql(&name),
                     Form::Verbatim | Form::Canonical(_) => name,
                     Form::Text => sql::output_text(&name),
+                    Form::TextFromLine => {
+                        format!("pg_catalog.ltrim({}, {})", sql::output_text(&name), sql::literal("\n"))
+                    }
                 }
             })
             .collect()
@@ -184,7 +196,7 @@ impl Shape {
     pub fn canonicalizer(&self) -> Canonicalizer {
         let columns = self.forms().map(|form| match form {
             Form::Canonical(canonical) => Some(canonical.clone()),
-            Form::Verbatim | Form::Text => None,
+            Form::Verbatim | Form::Text | Form::TextFromLine | Form::Converted(_) => None,
         });
         Canonicalizer::new(columns, self.key_len)
     }
@@ -195,22 +207,21 @@ impl Form {
     fn new(column: &ColumnPair) -> Result<Self, String> {
         let Sides { publisher, subscriber } = &column.types;
         if same(publisher, subscriber) {
-            return Ok(if text_only(publisher) || text_only(subscriber) {
+            return Ok(if publisher.builtin() == Some("xml") {
+                Self::TextFromLine
+            } else if text_only(publisher) || text_only(subscriber) {
                 Self::Text
             } else {
                 canonical(publisher).map_or(Self::Verbatim, Self::Canonical)
             });
         }
-        let family = |facts: &TypeFacts| {
-            let name = facts.builtin()?;
-            FAMILIES.iter().position(|family| family.contains(&name))
-        };
-        match (family(publisher), family(subscriber)) {
-            (Some(left), Some(right)) if left == right => Ok(Self::Text),
-            _ if publisher.declared == subscriber.declared => {
+        match conversion::between(publisher, subscriber) {
+            Some(Sides { publisher: Expression::Text, subscriber: Expression::Text }) => Ok(Self::Text),
+            Some(expressions) => Ok(Self::Converted(expressions)),
+            None if publisher.declared == subscriber.declared => {
                 Err(format!("column {}: type {} is made otherwise on the subscriber", column.name, publisher.declared))
             }
-            _ => Err(format!(
+            None => Err(format!(
                 "column {}: {} on the publisher cannot be compared with {} on the subscriber",
                 column.name, publisher.declared, subscriber.declared
             )),
@@ -247,6 +258,7 @@ fn text_only(facts: &TypeFacts) -> bool {
         return true;
     }
     match &base.kind {
+        TypeKind::Base if base.builtin().is_none() => !KNOWN_EXTENSION_TYPES.contains(&base.name.name.as_str()),
         TypeKind::Array(inner) | TypeKind::Range(inner) | TypeKind::Multirange(inner) => text_only(inner),
         TypeKind::Composite(attributes) => attributes.iter().any(|(_, attribute)| text_only(attribute)),
         // `base` is no domain.
@@ -279,33 +291,73 @@ fn canonical(facts: &TypeFacts) -> Option<Canonical> {
 
 /// How the values of a key column are brought to their normal form, and whether that sorts as both servers do.
 fn key_kind(column: &ColumnPair, form: &Form) -> (KeyKind, bool) {
-    if *form == Form::Text {
+    if matches!(form, Form::Text | Form::TextFromLine | Form::Converted(_)) {
         return (KeyKind::Bytes, false);
-    }
-    let Sides { publisher, subscriber } = column.types.as_ref().map(TypeFacts::base);
-    if let (TypeKind::Enum(labels), TypeKind::Enum(others)) = (&publisher.kind, &subscriber.kind) {
-        return if labels == others { (KeyKind::Enum(Labels::new(labels)), true) } else { (KeyKind::Bytes, false) };
     }
     let bytewise = |collation: &Option<CollationFacts>| collation.as_ref().is_some_and(|facts| facts.bytewise);
     let bytewise = bytewise(&column.collations.publisher) && bytewise(&column.collations.subscriber);
-    match publisher.builtin() {
-        Some("bool" | "char") => (KeyKind::Plain(1), true),
-        Some("oid") => (KeyKind::Plain(4), true),
-        Some("macaddr") => (KeyKind::Plain(6), true),
-        Some("macaddr8" | "pg_lsn" | "xid8") => (KeyKind::Plain(8), true),
-        Some("uuid") => (KeyKind::Plain(16), true),
-        Some("int2") => (KeyKind::Signed(2), true),
-        Some("int4" | "date") => (KeyKind::Signed(4), true),
-        Some("int8" | "time" | "timestamp" | "timestamptz" | "money") => (KeyKind::Signed(8), true),
-        Some("float4") => (KeyKind::Float4, true),
-        Some("float8") => (KeyKind::Float8, true),
-        Some("numeric") => (KeyKind::Numeric, true),
-        Some("interval") => (KeyKind::Interval, true),
-        Some("timetz") => (KeyKind::TimeTz, true),
-        Some("bytea") => (KeyKind::Bytes, true),
-        Some("text" | "varchar" | "name") => (KeyKind::Bytes, bytewise),
-        Some("bpchar") => (KeyKind::Padded, bytewise),
-        _ => (KeyKind::Raw, false),
+    let kind = value_kind(&column.types.publisher, &column.types.subscriber);
+    let ordered = match &kind {
+        // Of these the collations decide, but for bytea, which has none.
+        KeyKind::Bytes => column.types.publisher.builtin() == Some("bytea") || bytewise,
+        KeyKind::Padded => bytewise,
+        KeyKind::Folded
+        | KeyKind::Jsonb
+        | KeyKind::Array(_)
+        | KeyKind::Record(_)
+        | KeyKind::Range(_)
+        | KeyKind::Multirange(_)
+        | KeyKind::Raw => false,
+        KeyKind::Plain(_)
+        | KeyKind::Signed(_)
+        | KeyKind::Float4
+        | KeyKind::Float8
+        | KeyKind::Numeric
+        | KeyKind::Interval
+        | KeyKind::TimeTz
+        | KeyKind::Enum(_) => true,
+    };
+    (kind, ordered)
+}
+
+/// How values of a type that is the [same] on both sides are brought to their normal form.
+fn value_kind(publisher: &TypeFacts, subscriber: &TypeFacts) -> KeyKind {
+    let (publisher, subscriber) = (publisher.base(), subscriber.base());
+    match (&publisher.kind, &subscriber.kind) {
+        (TypeKind::Enum(labels), TypeKind::Enum(others)) if labels == others => KeyKind::Enum(Labels::new(labels)),
+        (TypeKind::Enum(_), TypeKind::Enum(_)) => KeyKind::Bytes,
+        (TypeKind::Array(one), TypeKind::Array(other)) => KeyKind::Array(Box::new(value_kind(one, other))),
+        (TypeKind::Composite(ours), TypeKind::Composite(theirs)) => {
+            KeyKind::Record(ours.iter().zip(theirs).map(|((_, one), (_, other))| value_kind(one, other)).collect())
+        }
+        (TypeKind::Range(one), TypeKind::Range(other)) => KeyKind::Range(Box::new(value_kind(one, other))),
+        (TypeKind::Multirange(one), TypeKind::Multirange(other)) => {
+            KeyKind::Multirange(Box::new(value_kind(one, other)))
+        }
+        _ => base_kind(publisher),
+    }
+}
+
+fn base_kind(base: &TypeFacts) -> KeyKind {
+    match base.builtin() {
+        Some("bool" | "char") => KeyKind::Plain(1),
+        Some("oid") => KeyKind::Plain(4),
+        Some("macaddr") => KeyKind::Plain(6),
+        Some("macaddr8" | "pg_lsn" | "xid8") => KeyKind::Plain(8),
+        Some("uuid") => KeyKind::Plain(16),
+        Some("int2") => KeyKind::Signed(2),
+        Some("int4" | "date") => KeyKind::Signed(4),
+        Some("int8" | "time" | "timestamp" | "timestamptz" | "money") => KeyKind::Signed(8),
+        Some("float4") => KeyKind::Float4,
+        Some("float8") => KeyKind::Float8,
+        Some("numeric") => KeyKind::Numeric,
+        Some("interval") => KeyKind::Interval,
+        Some("timetz") => KeyKind::TimeTz,
+        Some("bytea" | "text" | "varchar" | "name") => KeyKind::Bytes,
+        Some("bpchar") => KeyKind::Padded,
+        Some("jsonb") => KeyKind::Jsonb,
+        None if base.name.name == "citext" => KeyKind::Folded,
+        _ => KeyKind::Raw,
     }
 }
 
@@ -353,14 +405,17 @@ mod tests {
         assert_eq!(form(&builtin("ltree"), &TypeFacts { has_send: false, ..builtin("ltree") }), Ok(Form::Text));
         assert_eq!(form(&builtin("oid"), &builtin("oid")), Ok(Form::Verbatim));
         // A type of the user's that happens to have that name.
-        assert_eq!(
-            form(&facts("public", "regclass", TypeKind::Base), &facts("public", "regclass", TypeKind::Base)),
-            Ok(Form::Verbatim)
-        );
+        let named = |name: &str| facts("public", name, TypeKind::Base);
+        assert_eq!(form(&named("regclass"), &named("regclass")), Ok(Form::Text));
+        // Types of extensions: what is not known is compared by its text.
+        assert_eq!(form(&named("cube"), &named("cube")), Ok(Form::Text));
+        assert_eq!(form(&array(named("geometry")), &array(named("geometry"))), Ok(Form::Text));
+        assert_eq!(form(&named("citext"), &named("citext")), Ok(Form::Verbatim));
+        assert_eq!(form(&builtin("xml"), &builtin("xml")), Ok(Form::TextFromLine));
     }
 
     #[test]
-    fn differing_types_are_compared_only_within_a_family() {
+    fn differing_types_are_compared_only_where_nothing_is_lost() {
         let domain = facts("public", "d", TypeKind::Domain(Box::new(builtin("int8"))));
         assert_eq!(form(&builtin("int4"), &builtin("int8")), Ok(Form::Text));
         assert_eq!(form(&builtin("int2"), &domain), Ok(Form::Text));
@@ -368,15 +423,9 @@ mod tests {
         assert_eq!(form(&builtin("varchar"), &builtin("text")), Ok(Form::Text));
         assert_eq!(form(&builtin("name"), &builtin("text")), Ok(Form::Text));
         for (publisher, subscriber) in [
-            (builtin("bpchar"), builtin("text")),
-            (builtin("int4"), builtin("numeric")),
-            (builtin("int4"), builtin("text")),
             (builtin("timestamp"), builtin("timestamptz")),
-            (builtin("float4"), builtin("float8")),
             (builtin("int4"), array(builtin("int4"))),
-            (array(builtin("int4")), array(builtin("int8"))),
             (facts("public", "text", TypeKind::Base), builtin("text")),
-            (facts("public", "citext", TypeKind::Base), facts("extensions", "citext", TypeKind::Base)),
             (facts("pg_catalog", "record", TypeKind::Pseudo), facts("pg_catalog", "record", TypeKind::Pseudo)),
             (composite(&[("a", builtin("int4"))]), composite(&[("a", builtin("int8"))])),
             (composite(&[("a", builtin("int4"))]), composite(&[])),
@@ -421,15 +470,15 @@ mod tests {
     #[test]
     fn key_columns_come_first_and_uncomparable_ones_not_at_all() {
         let int = builtin("int4");
-        let odd = ColumnPair { name: "odd".to_owned(), ..columns(&builtin("int4"), &builtin("text")) };
+        let odd = ColumnPair { name: "odd".to_owned(), ..columns(&builtin("int4"), &builtin("bool")) };
         let all = vec![column("a", &int), odd, column("b \"", &int), column("c", &builtin("regclass"))];
         let shape = Shape::new(&pair(all.clone(), &[2, 0]));
         assert_eq!(shape.columns().collect::<Vec<_>>(), [2, 0, 3]);
-        assert_eq!(shape.select_list()[..2], ["\"b \"\"\"".to_owned(), "\"a\"".to_owned()]);
-        assert_eq!(shape.select_list()[2], sql::output_text("\"c\""));
+        assert_eq!(shape.select_list(Side::Subscriber)[..2], ["\"b \"\"\"".to_owned(), "\"a\"".to_owned()]);
+        assert_eq!(shape.select_list(Side::Subscriber)[2], sql::output_text("\"c\""));
         assert_eq!((shape.key_len(), shape.order().is_some(), shape.needs_canonical()), (2, true, false));
         let [(1, reason)] = shape.uncomparable() else { panic!("one column") };
-        assert_eq!(reason, "column odd: int4 on the publisher cannot be compared with text on the subscriber");
+        assert_eq!(reason, "column odd: int4 on the publisher cannot be compared with bool on the subscriber");
 
         let keyless = Shape::new(&pair(all, &[0, 1]));
         assert_eq!(keyless.columns().collect::<Vec<_>>(), [0, 2, 3]);
@@ -437,7 +486,7 @@ mod tests {
         assert!(keyless.uncomparable()[0].1.ends_with("without a key"));
 
         let nothing = Shape::new(&pair(Vec::new(), &[]));
-        assert!(nothing.select_list().is_empty());
+        assert!(nothing.select_list(Side::Publisher).is_empty());
         assert_eq!(nothing.canonicalizer().row(&[0, 0]).expect("valid").key_end(), 2);
     }
 }

@@ -36,7 +36,14 @@ pub(crate) fn stream(tuples: &[Vec<u8>]) -> Vec<u8> {
 }
 
 pub(crate) fn facts(schema: &str, name: &str, kind: TypeKind) -> TypeFacts {
-    TypeFacts { oid: 0, name: QualifiedName::new(schema, name), declared: name.to_owned(), kind, has_send: true }
+    TypeFacts {
+        oid: 0,
+        name: QualifiedName::new(schema, name),
+        declared: name.to_owned(),
+        kind,
+        has_send: true,
+        has_equality: true,
+    }
 }
 
 pub(crate) fn builtin(name: &str) -> TypeFacts {

@@ -77,7 +77,7 @@ async fn choose(
         let Some((pair, identity)) = pair.zip(window.identity(relation)) else { continue };
         match ask(sessions, point, pair, identity, &questions).await {
             Ok(answers) => {
-                explained.extend(questions.iter().zip(&answers).map(|(question, answer)| judge(question, answer)))
+                explained.extend(questions.iter().zip(&answers).map(|(question, answer)| judge(question, answer)));
             }
             Err(error) if matches!(error.kind(), ErrorKind::Lost | ErrorKind::Connect) => return Err(error),
             Err(error) => {

@@ -308,7 +308,7 @@ impl Run {
                 match pairs.get(&case.table().pair.name) {
                     Some(pair) => case.renew(context(index, pair, versions, &now.sequences, &self.config)),
                     None => {
-                        case.give_up(Reason::ChangedMeanwhile, "the table is not there, or not selected, any longer")
+                        case.give_up(Reason::ChangedMeanwhile, "the table is not there, or not selected, any longer");
                     }
                 }
             }

@@ -441,55 +441,6 @@ async fn keys_of_every_kind_name_their_rows() {
     }
 }
 
-#[tokio::test]
-async fn keys_that_are_equal_to_their_type_are_one_row() {
-    let lease = shared_pair(14, 16).shared().await.unwrap();
-    let database = lease.database("equal_keys").await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    database
-        .both(
-            "CREATE TABLE n (id numeric PRIMARY KEY, v text);
-             CREATE TABLE f (id double precision PRIMARY KEY, v text);
-             CREATE TABLE i (id interval PRIMARY KEY, v text);
-             CREATE TABLE c (a numeric, b interval, v text, PRIMARY KEY (a, b));",
-        )
-        .await
-        .unwrap();
-    let rows = |number: &str, zero: &str, span: &str| {
-        format!(
-            "INSERT INTO n SELECT i * 2, 'v' FROM generate_series(1, 300) i; INSERT INTO n VALUES ({number}, 'v'), ('NaN', 'v');
-             INSERT INTO f SELECT i, 'v' FROM generate_series(1, 300) i; INSERT INTO f VALUES ({zero}, 'v'), ('NaN', 'v');
-             INSERT INTO i SELECT i * interval '7 h', 'v' FROM generate_series(1, 50) i; INSERT INTO i VALUES ({span}, 'v');
-             INSERT INTO c VALUES ({number}, {span}, 'v'), ({number}, '1 s', 'v'), (7, {span}, 'v');"
-        )
-    };
-    database.publisher.sql(&rows("1.0", "'0'", "'1 month'")).await.unwrap();
-    database.subscriber.sql(&rows("1.00", "'-0'", "'30 days'")).await.unwrap();
-    database.both("ANALYZE").await.unwrap();
-    let without = ["--gate", "none"];
-    for args in [&without[..], &["--gate", "none", "--chunk-rows", "50"]] {
-        let (ran, _) = verify(&database, folder.path(), args).await;
-        let rows = [
-            "c changed a=1.0,b=00:00:01 [a] ~",
-            "c changed a=1.0,b=1 mon [a,b] ~",
-            "c changed a=7,b=1 mon [b] ~",
-            "f changed id=0 [id] ~",
-            "i changed id=1 mon [id] ~",
-            "n changed id=1.0 [id] ~",
-        ];
-        lines::assert_different(&ran, &rows, &[]);
-    }
-    // Where more than the form differs, it is no question of representation.
-    database
-        .subscriber
-        .sql("UPDATE n SET v = 'w' WHERE id = 1; UPDATE f SET id = 'NaN', v = 'w' WHERE id = 'NaN'")
-        .await
-        .unwrap();
-    let (ran, _) = verify(&database, folder.path(), &["--gate", "none", "--table", "n", "--table", "f"]).await;
-    let rows = ["f changed id=0 [id] ~", "f changed id=NaN [v]", "n changed id=1.0 [id,v]"];
-    lines::assert_different(&ran, &rows, &[]);
-}
-
 /// A heap scan that would outlast the snapshots is not taken: there the subscriber's file is large, as after many updates.
 #[tokio::test]
 async fn chunks_read_through_the_key() {
@@ -569,4 +520,25 @@ async fn a_key_that_is_null_on_the_subscriber() {
     // An index finds only what is not NULL by ranges of the key.
     database.subscriber.sql("CREATE INDEX ON t (a, b); CREATE INDEX ON u (id)").await.unwrap();
     lines::assert_different(&verify(&database, folder.path(), &args).await.0, &rows, &figures);
+}
+
+/// No operator takes a domain over an enum: its ranges are those of the enum.
+#[tokio::test]
+async fn a_domain_over_an_enum_is_read_in_ranges() {
+    let lease = shared_pair(14, 16).shared().await.unwrap();
+    let database = lease.database("domain_keys").await.unwrap();
+    database
+        .both(
+            "CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy', 'Zen'); CREATE DOMAIN feeling AS mood; CREATE DOMAIN mine AS feeling;
+             CREATE TABLE t (m mine, id integer, v text, PRIMARY KEY (m, id));
+             INSERT INTO t SELECT (enum_range(NULL::mood))[1 + i % 4], i, 'v' FROM generate_series(1, 400) i; ANALYZE t",
+        )
+        .await
+        .unwrap();
+    database.subscriber.sql("UPDATE t SET v = 'w' WHERE id = 200; DELETE FROM t WHERE id = 399").await.unwrap();
+    let ran = Verify::new(&database).args("--gate none --chunk-rows 50").run().await;
+    lines::assert_different(&ran, &["t changed m=sad,id=200 [v]", "t missing m=Zen,id=399"], &["t count", "t sum(id)"]);
+    let ranges = &lines::table(&ran, "t")["checks"]["rows"]["divergent_ranges"];
+    assert!(lines::array(ranges).iter().all(|range| range.get("from").is_some()), "{ranges}");
+    database.assert_nothing_left().await;
 }

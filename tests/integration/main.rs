@@ -2,8 +2,11 @@
 
 mod audit;
 mod command_line;
+mod conninfo;
 mod damage;
+mod differential;
 mod drill;
+mod equal_keys;
 mod figures;
 mod gate;
 mod harness;
@@ -17,6 +20,8 @@ mod operations;
 mod oracle;
 mod privileges_live;
 mod proxy;
+mod psql;
+mod publications;
 mod readme;
 mod referee;
 mod review;
@@ -27,3 +32,4 @@ mod shop;
 mod slow;
 mod staged;
 mod tables;
+mod type_changes;
