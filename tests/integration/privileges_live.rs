@@ -186,8 +186,10 @@ impl Held {
 }
 
 /// A verify of a database that is big enough for every phase to last.
-async fn in_phase(pair: &Pair, database: &Replicated, phase: Phase, conninfos: [String; 2]) -> Held {
-    let verify = Verify::between(&conninfos[0], &conninfos[1]).args("--gate live --jobs 2 --lag-timeout 60s");
+async fn in_phase(pair: &Pair, database: &Replicated, phase: Phase, proxies: &[Proxy; 2]) -> Held {
+    let publisher = proxies[0].conninfo(&database.publisher, "postgres");
+    let subscriber = proxies[1].conninfo(&database.subscriber, "postgres");
+    let verify = Verify::between(&publisher, &subscriber).args("--gate live --jobs 2 --lag-timeout 60s");
     match phase {
         Phase::Connecting => {
             let running = verify.start();
@@ -206,8 +208,12 @@ async fn in_phase(pair: &Pair, database: &Replicated, phase: Phase, conninfos: [
         Phase::Decoding => {
             let (running, holder) = before_replay(pair, database, "small", verify).await;
             let many = "UPDATE small SET note = 'held'; INSERT INTO small SELECT i, 'held' FROM generate_series(2001, 300000) i";
+            // S, which is cut off until then, contains all of it.
+            proxies[1].hold();
             database.publisher.sql(many).await.unwrap();
             holder.batch_execute("COMMIT").await.unwrap();
+            database.catch_up().await.unwrap();
+            proxies[1].release();
             let decoding = "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' \
                             AND application_name = 'triplecheck/slot' AND query LIKE '%pg_logical_slot_get%'";
             wait_for(&database.publisher, decoding, "t").await;
@@ -231,8 +237,8 @@ async fn killed_in_any_phase_it_leaves_nothing() {
     let database = pair.database("killed_live").await.unwrap();
     slow::create(&database, 25_000).await;
     for phase in [Phase::Connecting, Phase::Slot, Phase::Gate, Phase::Scanning, Phase::Decoding] {
-        let conninfos = [database.publisher.conninfo(), database.subscriber.conninfo()];
-        let held = in_phase(&pair, &database, phase, conninfos).await;
+        let proxies = [&database.publisher, &database.subscriber].map(Proxy::before);
+        let held = in_phase(&pair, &database, phase, &proxies).await;
         held.kill(&pair, &database, GONE_AFTER_KILL, &format!("a kill in phase {phase:?}")).await;
     }
     database.catch_up().await.unwrap();
@@ -248,11 +254,7 @@ async fn cut_off_from_its_servers_it_leaves_nothing() {
         let database = pair.database("cut_off").await.unwrap();
         slow::create(&database, 25_000).await;
         let proxies = [&database.publisher, &database.subscriber].map(Proxy::before);
-        let conninfos = [
-            proxies[0].conninfo(&database.publisher, "postgres"),
-            proxies[1].conninfo(&database.subscriber, "postgres"),
-        ];
-        let held = in_phase(&pair, &database, phase, conninfos).await;
+        let held = in_phase(&pair, &database, phase, &proxies).await;
         proxies.iter().for_each(Proxy::hold);
         cut.push((phase, database, proxies, held, Instant::now()));
     }
