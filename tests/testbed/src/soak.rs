@@ -55,7 +55,7 @@ impl Soak {
         }
         if report["exit_code"] != 0 {
             self.not_matched += 1;
-            self.complain(format!("exit code {}: {}", report["exit_code"], report["gate"]));
+            self.complain(&format!("exit code {}: {}", report["exit_code"], report["gate"]));
         }
         for table in report["tables"].as_array().into_iter().flatten() {
             match table["verdict"].as_str() {
@@ -67,9 +67,9 @@ impl Soak {
                 }
                 _ => self.tables_unproven += 1,
             }
-            self.complain(format!("{}: {} {} {}", table["name"], table["verdict"], table["reason"], table["message"]));
+            self.complain(&format!("{}: {} {} {}", table["name"], table["verdict"], table["reason"], table["message"]));
             if table["verdict"] == "different" {
-                self.complain(table["checks"].to_string());
+                self.complain(&table["checks"].to_string());
             }
         }
     }
@@ -77,7 +77,7 @@ impl Soak {
     /// Takes in the report of a comparison without a gate.
     pub fn absorb_direct(&mut self, report: &Value) {
         self.direct_comparisons += 1;
-        let rows = report["tables"].as_array().into_iter().flatten().map(|table| rows_different(table));
+        let rows = report["tables"].as_array().into_iter().flatten().map(rows_different);
         self.direct_differences += rows.sum::<u64>();
     }
 
@@ -86,7 +86,7 @@ impl Soak {
         median(&self.beyond_lag_ms)
     }
 
-    fn complain(&mut self, what: String) {
+    fn complain(&mut self, what: &str) {
         if self.complaints.len() < COMPLAINTS_MAX {
             self.complaints.push(what.chars().take(COMPLAINT_CHARS_MAX).collect());
         }
