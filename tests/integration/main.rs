@@ -1,5 +1,6 @@
 //! One binary for all behaviours, so that servers are started once; a module per behaviour.
 
+mod audit;
 mod certificates;
 mod command_line;
 mod conninfo;
@@ -15,14 +16,18 @@ mod keys;
 mod lag;
 mod least_privilege;
 mod lines;
+mod live;
 mod majors;
 mod operations;
 mod oracle;
 mod password_command;
 mod preflight;
+mod privileges_live;
+mod proxy;
 mod psql;
 mod publications;
 mod readme;
+mod referee;
 mod restore_point;
 mod review;
 mod roles;
@@ -31,6 +36,7 @@ mod sequences;
 mod sessions;
 mod shop;
 mod slow;
+mod staged;
 mod tables;
 mod tls;
 mod type_changes;
