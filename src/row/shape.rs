@@ -296,7 +296,12 @@ fn key_kind(column: &ColumnPair, form: &Form) -> (KeyKind, bool) {
     }
     let bytewise = |collation: &Option<CollationFacts>| collation.as_ref().is_some_and(|facts| facts.bytewise);
     let bytewise = bytewise(&column.collations.publisher) && bytewise(&column.collations.subscriber);
-    let kind = value_kind(&column.types.publisher, &column.types.subscriber);
+    let mut kind = value_kind(&column.types.publisher, &column.types.subscriber);
+    let folds = |collation: &Option<CollationFacts>| collation.as_ref().is_some_and(|facts| !facts.deterministic);
+    if kind == KeyKind::Bytes && (folds(&column.collations.publisher) || folds(&column.collations.subscriber)) {
+        // Case is what such collations mostly pass over. Where they tell case apart, a few keys share a form, no more.
+        kind = KeyKind::Folded;
+    }
     let ordered = match &kind {
         // Of these the collations decide, but for bytea, which has none.
         KeyKind::Bytes => column.types.publisher.builtin() == Some("bytea") || bytewise,

@@ -23,7 +23,7 @@
 //! - [`Database`]: SQL on one database. Connections are made per call, so handles work in any runtime.
 //! - [`Pair`], [`Replicated`]: two servers, and a database of the same name on both with a subscription between them.
 //! - [`shared_pair`]: the pairs that all tests of a process share, with shared and exclusive leases.
-//! - [`Load`], [`shop`]: something to write, and something to write it to.
+//! - [`Load`], [`shop`], [`legacy`]: something to write, and something to write it to.
 
 mod account;
 mod catch_up;
@@ -34,6 +34,7 @@ mod fetch;
 mod installation;
 mod launch;
 mod leftovers;
+pub mod legacy;
 mod load;
 mod pair;
 mod postmaster;
