@@ -7,9 +7,12 @@
 mod collations;
 mod columns;
 mod detail;
+mod drift;
+mod environment;
 mod fields;
 mod findings;
 mod keys;
+mod mapped;
 mod model;
 mod pairs;
 mod published;

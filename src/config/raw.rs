@@ -1,5 +1,6 @@
 //! Settings as flags and files give them, and how they become a [`Config`].
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use serde::Deserialize;
 
 use super::conninfo::ConnectOptions;
 use super::environment::Environment;
+use super::mapping::RawMapping;
 use super::pattern::TablePattern;
 use super::settings::{
     CheckSet, Config, DEFAULT_JOBS, DEFAULT_LAG_TIMEOUT, DEFAULT_SAMPLES, DEFAULT_SNAPSHOT_AGE_MAX, GateMode, MAX_JOBS,
@@ -59,6 +61,8 @@ pub struct RawSettings {
     pub samples: Option<u64>,
     /// Whether reports hold values of other columns than keys.
     pub show_values: Option<bool>,
+    /// Tables that have another shape on the subscriber, by their name on the publisher; in the configuration file only.
+    pub tables: Option<BTreeMap<String, RawMapping>>,
 }
 
 impl fmt::Debug for RawSettings {
@@ -79,6 +83,7 @@ impl fmt::Debug for RawSettings {
             .field("snapshot_age_max", &self.snapshot_age_max)
             .field("samples", &self.samples)
             .field("show_values", &self.show_values)
+            .field("tables", &self.tables)
             .finish()
     }
 }
@@ -102,6 +107,7 @@ impl RawSettings {
             snapshot_age_max: self.snapshot_age_max.or(lower.snapshot_age_max),
             samples: self.samples.or(lower.samples),
             show_values: self.show_values.or(lower.show_values),
+            tables: self.tables.or(lower.tables),
         }
     }
 
@@ -149,6 +155,9 @@ impl RawSettings {
                     .ok_or_else(|| usage(format!("--samples must be at most {MAX_SAMPLES}")))?,
             },
             show_values: self.show_values.unwrap_or(false),
+            mappings: (self.tables.unwrap_or_default().into_iter())
+                .map(|(table, mapping)| mapping.validate(&table))
+                .collect::<Result<_>>()?,
         })
     }
 }

@@ -12,7 +12,7 @@ mod statement;
 pub use chunks::{Bound, Chunking, SampleSpec, cut_ranges, sample_spec};
 pub use range::{ChunkRange, KeyText};
 pub use slices::{Slice, slices};
-pub use statement::{Reading, column_names, heap_check, sample_statement, select_list, statement};
+pub use statement::{CUT, Reading, WHOLE, column_names, heap_check, sample_statement, select_list, statement};
 
 use std::num::NonZeroU64;
 use std::time::Duration;

@@ -47,7 +47,7 @@ fn max_type(column: &ColumnPair) -> bool {
 
 /// The expression that sums a column exactly, whatever the number of rows, and whether it goes through texts.
 fn sum_expression(column: &ColumnPair, side: Side) -> Option<(String, bool)> {
-    let name = sql::identifier(&column.name);
+    let name = sql::identifier(column.name_on(side));
     let kind = |name: Option<&str>| match name {
         Some("int2" | "int4" | "int8") => Some(0),
         Some("numeric") => Some(1),
@@ -82,7 +82,7 @@ pub fn figure_statements(table: &TableContext, side: Side) -> (Vec<ColumnFigure>
     let columns = &table.pair.columns;
     for column in columns.iter().filter(|column| table.checks.max && max_type(column)) {
         figures.push(ColumnFigure::Max { column: column.name.clone() });
-        expressions.push(format!("max({})", sql::identifier(&column.name)));
+        expressions.push(format!("max({})", sql::identifier(column.name_on(side))));
     }
     for column in columns.iter().filter(|_| table.checks.sum) {
         if let Some((expression, shortest_text)) = sum_expression(column, side) {
@@ -93,7 +93,9 @@ pub fn figure_statements(table: &TableContext, side: Side) -> (Vec<ColumnFigure>
     for column in &table.sequence_columns {
         figures.push(ColumnFigure::SequenceColumn { column: column.name.clone() });
         let last = if column.descending { "min" } else { "max" };
-        expressions.push(format!("{last}({})", sql::identifier(&column.name)));
+        let name =
+            columns.iter().find(|pair| pair.name == column.name).map_or(&*column.name, |pair| pair.name_on(side));
+        expressions.push(format!("{last}({})", sql::identifier(name)));
     }
     expressions.insert(0, "count(*)".to_owned());
     let relation = table.pair.relations.get(side);

@@ -43,7 +43,7 @@ async fn everything_matches(publisher: u16, subscriber: u16) {
         format!("audit.reading_0_rest changed sensor={sensor},day=2020-01-01 [level]"),
         "billing.log_1 missing keyless".to_owned(),
         "core.setting_0 changed Key=a [value]".to_owned(),
-        format!("crm.entity_1 changed id={changed} [doc]"),
+        format!("crm.entity_1 changed id={changed} [doc,changes,changed]"),
         format!("hr.document_2 missing id={document}"),
         "web.letter_0 extra id=-1".to_owned(),
     ];

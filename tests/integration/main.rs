@@ -3,6 +3,7 @@
 mod command_line;
 mod damage;
 mod differential;
+mod drift;
 mod drill;
 mod equal_keys;
 mod figures;
@@ -14,6 +15,7 @@ mod least_privilege;
 mod legacy;
 mod lines;
 mod majors;
+mod mapping;
 mod operations;
 mod oracle;
 mod publications;
