@@ -20,7 +20,10 @@ pub(super) enum Generated {
 pub(super) struct Column {
     /// `attnum`.
     pub(super) number: i16,
+    /// The publisher's name for it, by which columns pair.
     pub(super) name: String,
+    /// Its name on its own side.
+    pub(super) own_name: String,
     pub(super) type_oid: u32,
     /// `format_type` with the modifier.
     pub(super) declared: String,
@@ -45,9 +48,12 @@ pub(super) async fn read(session: &Session, major: Major, tables: &[u32]) -> Res
     for row in session.rows_simple(&queries::columns(major, tables.iter().copied())).await? {
         let mut fields = Fields::new("the columns", row);
         let table = fields.parse()?;
+        let number = fields.parse()?;
+        let name = fields.text()?;
         let column = Column {
-            number: fields.parse()?,
-            name: fields.text()?,
+            number,
+            own_name: name.clone(),
+            name,
             type_oid: fields.parse()?,
             declared: fields.text()?,
             not_null: fields.flag()?,
@@ -125,6 +131,7 @@ mod tests {
         Column {
             number: 1,
             name: name.to_owned(),
+            own_name: name.to_owned(),
             type_oid: 23,
             declared: "integer".to_owned(),
             not_null: false,

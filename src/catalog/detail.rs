@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::collations::Collations;
 use super::columns::{self, Column, Columns};
+use super::drift::Definitions;
 use super::fields::Fields;
 use super::keys::{self, Index, Indexes};
 use super::queries;
@@ -24,6 +25,7 @@ pub(super) struct Detail {
     pub(super) sizes: Sizes,
     /// Triggers that fire when replication writes, by table.
     triggers: HashMap<u32, Vec<String>>,
+    pub(super) definitions: Definitions,
 }
 
 impl Detail {
@@ -50,6 +52,7 @@ impl Detail {
             types: Types::read(session, major, &types).await?,
             collations: Collations::read(session, major, &collations).await?,
             sizes: Sizes::read(session, &stored).await?,
+            definitions: Definitions::read(session, tables).await?,
             columns,
             triggers,
         })
@@ -58,6 +61,11 @@ impl Detail {
     /// The columns of a table; none for one without columns.
     pub(super) fn columns(&self, table: u32) -> &[Column] {
         self.columns.get(&table).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The same, to be changed by a mapping.
+    pub(super) fn columns_mut(&mut self, table: u32) -> &mut Vec<Column> {
+        self.columns.entry(table).or_default()
     }
 
     /// The indexes of a table.

@@ -137,6 +137,7 @@ mod tests {
         Column {
             number,
             name: name.to_owned(),
+            own_name: name.to_owned(),
             type_oid: 25,
             declared: "text".to_owned(),
             not_null,

@@ -7,11 +7,14 @@
 mod collations;
 mod columns;
 mod detail;
+mod drift;
+mod environment;
 mod feeds;
 mod fields;
 mod findings;
 pub mod health;
 mod keys;
+mod mapped;
 mod model;
 mod pairs;
 mod published;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::side::Sides;
+use crate::side::{Side, Sides};
 use crate::sql::QualifiedName;
 use crate::verdict::Reason;
 
@@ -188,12 +188,27 @@ pub struct Heap {
 /// A column on both sides.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ColumnPair {
-    /// Its name on both sides.
+    /// The publisher's name for it, which reports use.
     pub name: String,
+    /// Its name on the subscriber where that is another one.
+    pub subscriber_name: Option<String>,
     /// Its type on each side.
     pub types: Sides<TypeFacts>,
     /// Its collation on each side, for collatable types.
     pub collations: Sides<Option<CollationFacts>>,
+    /// The time zone by which a timestamp of one side is a timestamptz of the other, where one is stated.
+    pub time_zone: Option<String>,
+}
+
+impl ColumnPair {
+    /// Its name on a side.
+    #[must_use]
+    pub fn name_on(&self, side: Side) -> &str {
+        match (side, &self.subscriber_name) {
+            (Side::Subscriber, Some(name)) => name,
+            _ => &self.name,
+        }
+    }
 }
 
 /// A type, resolved as far as its binary form depends on it.

@@ -2,8 +2,10 @@
 
 use super::columns::{self, Fate};
 use super::detail::Detail;
+use super::drift;
 use super::findings::Code;
 use super::keys;
+use super::mapped;
 use super::model::{
     ColumnPair, Finding, KeySource, Relation, Reservation, ServerFacts, Severity, Subscription, TablePair,
 };
@@ -11,7 +13,7 @@ use super::published::Carried;
 use super::relations::{Entry, Relations};
 use super::storage;
 use super::subscriptions::TableStates;
-use crate::config::Scope;
+use crate::config::{Scope, TableMapping};
 use crate::error::Result;
 use crate::side::{Side, Sides};
 use crate::sql::{self, QualifiedName};
@@ -27,6 +29,13 @@ pub(super) struct Context<'a> {
     pub(super) active: &'a [(u32, String)],
     pub(super) states: &'a TableStates,
     pub(super) scope: Scope,
+    pub(super) mappings: &'a [TableMapping],
+}
+
+impl Context<'_> {
+    fn mapping(&self, table: &QualifiedName) -> Option<&TableMapping> {
+        mapped::of(self.mappings, table)
+    }
 }
 
 /// What is said besides.
@@ -54,6 +63,7 @@ pub(super) fn pair(
     let key = keys::choose(detail.indexes(publisher.oid), detail.columns(publisher.oid), &names);
     draft.identity(key.source);
     draft.triggers();
+    draft.drift();
     let key_names: Vec<&str> = key.columns.iter().filter_map(|&position| names.get(position).copied()).collect();
     let relations = Sides {
         publisher: draft.relation(Side::Publisher, &key_names)?,
@@ -203,7 +213,9 @@ impl Draft<'_, '_> {
             let hint = "make the types the same: values may be cut, rounded or refused";
             self.find_column(Code::ColumnModifier, Severity::Warning, &one.name, message(), hint);
         }
-        Ok(ColumnPair { name: one.name.clone(), types, collations })
+        let subscriber_name = (other.own_name != one.name).then(|| other.own_name.clone());
+        let time_zone = self.context.mapping(self.name()).and_then(|mapping| mapping.time_zone.clone());
+        Ok(ColumnPair { name: one.name.clone(), subscriber_name, types, collations, time_zone })
     }
 
     fn subscriptions(&mut self) {
@@ -345,6 +357,22 @@ impl Draft<'_, '_> {
             let message = format!("{first}{others} has no replica identity: updates and deletes of it fail");
             let hint = "add a primary key, or ALTER TABLE ... REPLICA IDENTITY FULL or USING INDEX";
             self.find(Code::NoReplicaIdentity, Severity::Error, message, hint);
+        }
+    }
+
+    fn drift(&mut self) {
+        let details = self.context.details;
+        let oids = self.entries.map(|entry| entry.oid);
+        let columns =
+            Sides::new(details.publisher.columns(oids.publisher), details.subscriber.columns(oids.subscriber));
+        let definitions = details.map(|detail| &detail.definitions);
+        self.notes.findings.extend(drift::compare(self.name(), definitions, oids, columns));
+        let secured = self.entries.map(|entry| entry.secured);
+        if secured.publisher != secured.subscriber {
+            let on = if secured.publisher { "publisher" } else { "subscriber" };
+            let message = format!("row-level security of {} is enabled on the {on} only", self.name());
+            let hint = "enable it on both sides or on none before the application moves";
+            self.find(Code::RowSecurityDiffers, Severity::Warning, message, hint);
         }
     }
 

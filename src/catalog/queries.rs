@@ -82,7 +82,7 @@ pub(super) fn relations() -> String {
     format!(
         "SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence = 'u', c.relreplident, c.relpages, c.reltuples, \
          a.amname = 'heap', has_schema_privilege(c.relnamespace, 'USAGE'), has_table_privilege(c.oid, 'SELECT'), \
-         row_security_active(c.oid), EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass \
+         row_security_active(c.oid), c.relrowsecurity, EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass \
          AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e') \
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_am a ON a.oid = c.relam \
          WHERE c.oid >= {FIRST_USER_OID} AND c.relkind IN ('r', 'p', 'f', 'm') AND c.relpersistence <> 't' ORDER BY c.oid"
@@ -125,6 +125,38 @@ pub(super) fn indexes(tables: impl IntoIterator<Item = u32>) -> String {
          FROM unnest(i.indclass::oid[]) WITH ORDINALITY AS k (opclass, position) JOIN pg_opclass o ON o.oid = k.opclass) \
          FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam \
          WHERE i.indrelid = ANY ({}) ORDER BY 1, 2",
+        oids(tables)
+    )
+}
+
+/// The defaults of columns that are not generated; identity columns say so.
+pub(super) fn defaults(tables: impl IntoIterator<Item = u32>) -> String {
+    format!(
+        "SELECT a.attrelid, a.attname, CASE WHEN a.attidentity <> '' THEN 'an identity' \
+         ELSE pg_get_expr(d.adbin, d.adrelid) END, true \
+         FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
+         WHERE a.attrelid = ANY ({}) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' \
+         AND (a.attidentity <> '' OR d.adbin IS NOT NULL) ORDER BY 1, a.attnum",
+        oids(tables)
+    )
+}
+
+/// Constraints of tables: checks, foreign keys, primary keys, unique and exclusion constraints.
+pub(super) fn constraints(tables: impl IntoIterator<Item = u32>) -> String {
+    format!(
+        "SELECT c.conrelid, c.conname, pg_get_constraintdef(c.oid), c.convalidated FROM pg_constraint c \
+         WHERE c.conrelid = ANY ({}) AND c.contype IN ('c', 'f', 'p', 'u', 'x') ORDER BY 1, 2",
+        oids(tables)
+    )
+}
+
+/// Indexes of tables that no constraint made.
+pub(super) fn index_definitions(tables: impl IntoIterator<Item = u32>) -> String {
+    format!(
+        "SELECT i.indrelid, c.relname, pg_get_indexdef(i.indexrelid), i.indisvalid AND i.indisready AND i.indislive \
+         FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = ANY ({}) \
+         AND NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x')) \
+         ORDER BY 1, 2",
         oids(tables)
     )
 }
@@ -237,6 +269,18 @@ pub(super) fn sequence_defaults() -> String {
     )
 }
 
+/// Settings that change what values or names mean, as the role's sessions of this database begin with them.
+pub(super) fn settings() -> String {
+    "SELECT s.name, s.reset_val FROM pg_settings s \
+     WHERE s.name IN ('TimeZone', 'lc_monetary', 'max_identifier_length', 'server_encoding') ORDER BY s.name"
+        .to_owned()
+}
+
+/// Extensions and their versions.
+pub(super) fn extensions() -> String {
+    "SELECT e.extname, e.extversion FROM pg_extension e ORDER BY e.extname".to_owned()
+}
+
 /// How many large objects there are.
 pub(super) fn large_objects() -> String {
     "SELECT count(*) FROM pg_largeobject_metadata".to_owned()
@@ -321,6 +365,11 @@ mod tests {
                 database_collation(major),
                 sizes([1]),
                 apply_triggers([1]),
+                defaults([1]),
+                constraints([1]),
+                index_definitions([1]),
+                settings(),
+                extensions(),
                 sequences(),
                 sequence_defaults(),
                 large_objects(),

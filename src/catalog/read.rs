@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::detail::Detail;
+use super::environment;
 use super::findings::Code;
+use super::mapped;
 use super::model::{Catalog, Missing, ServerFacts, Severity, Subscription, Unpaired};
 use super::pairs::{self, Context, Notes};
 use super::published::{self, Carried, Published};
@@ -16,7 +18,7 @@ use super::subscriptions;
 use super::uncompared;
 use super::versions::{Fact, Major};
 use crate::config::pattern::TablePattern;
-use crate::config::{GateMode, Scope};
+use crate::config::{GateMode, Scope, TableMapping};
 use crate::connect::Session;
 use crate::error::{Error, ErrorKind, Result};
 use crate::side::{Side, Sides};
@@ -36,6 +38,8 @@ pub struct Request {
     pub scope: Scope,
     /// Decides whether a subscription must join the two sides.
     pub gate: GateMode,
+    /// Tables that have another shape on the subscriber on purpose.
+    pub mappings: Vec<TableMapping>,
 }
 
 /// Reads the catalogs of both servers and decides what is compared.
@@ -81,6 +85,7 @@ pub async fn read(publisher: &Session, subscriber: &Session, request: &Request) 
         published::carried(&published, &subscriptions, &relations.publisher, filtered_copy)?
     };
     selection.check_partitions(&relations.publisher, &carried)?;
+    mapped::check(&request.mappings, &relations.publisher)?;
     for entry in selection.excluded_relations(&relations.publisher) {
         notes.excluded.push(entry.name.to_string());
     }
@@ -91,7 +96,7 @@ pub async fn read(publisher: &Session, subscriber: &Session, request: &Request) 
     let mut chosen: Vec<(&Carried, Sides<&Entry>)> = Vec::new();
     for (&oid, carried) in carried.iter().filter(|&(&oid, _)| selection.wants(&relations.publisher, oid)) {
         let Some(entry) = relations.publisher.get(oid) else { continue };
-        match relations.subscriber.find(&entry.name) {
+        match relations.subscriber.find(mapped::name(&request.mappings, &entry.name)) {
             Some(other) if other.is_table() => chosen.push((carried, Sides::new(entry, other))),
             other => {
                 let server = &servers.publisher;
@@ -105,7 +110,12 @@ pub async fn read(publisher: &Session, subscriber: &Session, request: &Request) 
         Detail::read(publisher, majors.publisher, &relations.publisher, &on_publisher),
         Detail::read(subscriber, majors.subscriber, &relations.subscriber, &on_subscriber)
     )?;
-    let details = Sides::new(one, other);
+    let mut details = Sides::new(one, other);
+    for (_, entries) in &chosen {
+        if let Some(mapping) = mapped::of(&request.mappings, &entries.publisher.name) {
+            mapped::apply(mapping, *entries, &mut details, &mut notes)?;
+        }
+    }
     let active: Vec<_> =
         described.iter().filter(|known| known.enabled).map(|known| (known.oid, known.name.clone())).collect();
     let context = Context {
@@ -116,6 +126,7 @@ pub async fn read(publisher: &Session, subscriber: &Session, request: &Request) 
         active: &active,
         states: &states,
         scope: request.scope,
+        mappings: &request.mappings,
     };
     let mut tables = Vec::new();
     for (carried, entries) in chosen {
@@ -130,7 +141,8 @@ pub async fn read(publisher: &Session, subscriber: &Session, request: &Request) 
         notes.excluded.push(QualifiedName::new("pg_catalog", "pg_largeobject").to_string());
     }
     if !selection.is_narrowed() {
-        extra_tables(&relations, &mut notes);
+        extra_tables(&relations, &request.mappings, &mut notes);
+        notes.findings.extend(environment::compare(publisher, subscriber).await?);
     }
 
     let (one, other) = tokio::try_join!(sequences::read(publisher), sequences::read(subscriber))?;
@@ -199,8 +211,9 @@ async fn left_behind(
     Ok(unpaired)
 }
 
-fn extra_tables(relations: &Sides<Relations>, notes: &mut Notes) {
-    let known = |entry: &Entry| relations.publisher.find(&entry.name).is_some();
+fn extra_tables(relations: &Sides<Relations>, mappings: &[TableMapping], notes: &mut Notes) {
+    let mapped = |entry: &Entry| mappings.iter().any(|mapping| mapping.subscriber.as_ref() == Some(&entry.name));
+    let known = |entry: &Entry| relations.publisher.find(&entry.name).is_some() || mapped(entry);
     for entry in relations.subscriber.tops().filter(|entry| entry.is_table() && !entry.extension && !known(entry)) {
         let message = format!("{} exists on the subscriber only", entry.name);
         notes.findings.push(Code::ExtraTable.finding(

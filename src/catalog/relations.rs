@@ -37,6 +37,8 @@ pub(super) struct Entry {
     pub(super) select: bool,
     /// Row-level security applies to the role.
     pub(super) row_security: bool,
+    /// Row-level security is enabled, whoever it applies to.
+    pub(super) secured: bool,
     pub(super) extension: bool,
 }
 
@@ -85,6 +87,7 @@ impl Relations {
                 usage: fields.flag()?,
                 select: fields.flag()?,
                 row_security: fields.flag()?,
+                secured: fields.flag()?,
                 extension: fields.flag()?,
             };
             entries.push(entry);
@@ -174,6 +177,7 @@ pub(super) mod tests {
             usage: true,
             select: true,
             row_security: false,
+            secured: false,
             extension: false,
         }
     }

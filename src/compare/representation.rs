@@ -32,10 +32,12 @@ fn ambiguous(facts: &TypeFacts) -> Option<bool> {
 /// `record_eq` (rowtypes.c) takes the equality of each column's default operator class, wherever its schema.
 pub(crate) fn equality(column: &ColumnPair, publisher: &str, subscriber: &str) -> Option<String> {
     let facts = column.types.publisher.base();
-    if facts.name != column.types.subscriber.base().name || !ambiguous(facts)? {
+    let collation = column.collations.publisher.as_ref().filter(|collation| !collation.deterministic);
+    if facts.name != column.types.subscriber.base().name || !(ambiguous(facts)? || collation.is_some()) {
         return None;
     }
-    let value = |text: &str| format!("ROW({}::{})", sql::literal(text), facts.name.to_sql());
+    let collate = collation.map(|collation| format!(" COLLATE {}", collation.name)).unwrap_or_default();
+    let value = |text: &str| format!("ROW({}::{}{collate})", sql::literal(text), facts.name.to_sql());
     Some(format!("pg_catalog.record_eq({}, {})", value(publisher), value(subscriber)))
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::conninfo::ConnectOptions;
 use super::environment::Environment;
+use super::mapping::TableMapping;
 use super::pattern::TablePattern;
 use super::raw::{self, RawSettings, usage};
 use super::settings::Scope;
@@ -33,6 +34,8 @@ pub struct PreflightConfig {
     pub tables: Vec<TablePattern>,
     /// Which tables not.
     pub exclude_tables: Vec<TablePattern>,
+    /// Tables that have another shape on the subscriber.
+    pub mappings: Vec<TableMapping>,
     /// What must be accounted for.
     pub scope: Scope,
     /// How long WAL is measured.
@@ -50,14 +53,14 @@ impl RawSettings {
     ///
     /// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage), naming the flag.
     pub fn validate_preflight(self, restore_lsn: Option<&str>, environment: &Environment) -> Result<PreflightConfig> {
-        let subscriber = raw::server_if_given(Side::Subscriber, self.subscriber.as_deref(), environment)?;
+        let subscriber = self.server_if_given(Side::Subscriber, environment)?;
         let restore_lsn = restore_lsn.map(position).transpose()?;
         if restore_lsn.is_some() && subscriber.is_none() {
             return Err(usage("--restore-lsn is checked on the restored clone, and no subscriber is given")
                 .with_hint("give the clone as --subscriber"));
         }
         Ok(PreflightConfig {
-            publisher: raw::server(Side::Publisher, self.publisher.as_deref(), environment)?,
+            publisher: self.server(Side::Publisher, environment)?,
             subscriber,
             subscriptions: raw::subscriptions(self.subscription.unwrap_or_default())?,
             tables: raw::patterns("--table", &self.table.unwrap_or_default())?,
@@ -71,6 +74,7 @@ impl RawSettings {
                 MAX_LONG_TRANSACTION,
             )?,
             restore_lsn,
+            mappings: raw::mappings(self.tables.unwrap_or_default())?,
         })
     }
 }

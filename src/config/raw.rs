@@ -1,5 +1,6 @@
 //! Settings as flags and files give them, and how they become a [`Config`].
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use serde::Deserialize;
 
 use super::conninfo::ConnectOptions;
 use super::environment::Environment;
+use super::mapping::{RawMapping, TableMapping};
 use super::pattern::TablePattern;
 use super::settings::{
     CheckSet, Config, DEFAULT_JOBS, DEFAULT_LAG_TIMEOUT, DEFAULT_SAMPLES, DEFAULT_SNAPSHOT_AGE_MAX, GateMode, MAX_JOBS,
@@ -65,6 +67,8 @@ pub struct RawSettings {
     pub wal_interval: Option<String>,
     /// A duration such as `5m`, for `preflight`.
     pub long_transaction: Option<String>,
+    /// Tables that have another shape on the subscriber, by their name on the publisher; in the configuration file only.
+    pub tables: Option<BTreeMap<String, RawMapping>>,
 }
 
 impl fmt::Debug for RawSettings {
@@ -88,6 +92,7 @@ impl fmt::Debug for RawSettings {
             .field("show_values", &self.show_values)
             .field("wal_interval", &self.wal_interval)
             .field("long_transaction", &self.long_transaction)
+            .field("tables", &self.tables)
             .finish()
     }
 }
@@ -114,6 +119,7 @@ impl RawSettings {
             show_values: self.show_values.or(lower.show_values),
             wal_interval: self.wal_interval.or(lower.wal_interval),
             long_transaction: self.long_transaction.or(lower.long_transaction),
+            tables: self.tables.or(lower.tables),
         }
     }
 
@@ -123,16 +129,8 @@ impl RawSettings {
     ///
     /// [`ErrorKind::Usage`], naming the flag.
     pub fn validate(self, environment: &Environment) -> Result<Config> {
-        let mut servers = Sides::new(
-            server(Side::Publisher, self.publisher.as_deref(), environment)?,
-            server(Side::Subscriber, self.subscriber.as_deref(), environment)?,
-        );
-        if let Some(command) = self.password_command {
-            if command.trim().is_empty() || command.contains('\0') {
-                return Err(usage("--password-command: the command is empty or holds a NUL character"));
-            }
-            servers = servers.map(|server| server.with_password_command(&command));
-        }
+        let servers =
+            Sides::new(self.server(Side::Publisher, environment)?, self.server(Side::Subscriber, environment)?);
         Ok(Config {
             servers,
             subscriptions: subscriptions(self.subscription.unwrap_or_default())?,
@@ -163,7 +161,40 @@ impl RawSettings {
                     .ok_or_else(|| usage(format!("--samples must be at most {MAX_SAMPLES}")))?,
             },
             show_values: self.show_values.unwrap_or(false),
+            mappings: mappings(self.tables.unwrap_or_default())?,
         })
+    }
+
+    pub(super) fn server(&self, side: Side, environment: &Environment) -> Result<ConnectOptions> {
+        let missing = || {
+            let variable = variable(side);
+            usage(format!("no {side} is given")).with_hint(format!("give --{side} CONNINFO, or set {variable}"))
+        };
+        self.server_if_given(side, environment)?.ok_or_else(missing)
+    }
+
+    /// As [`Self::server`] for a side that may be left out.
+    pub(super) fn server_if_given(&self, side: Side, environment: &Environment) -> Result<Option<ConnectOptions>> {
+        let conninfo = match side {
+            Side::Publisher => self.publisher.as_deref(),
+            Side::Subscriber => self.subscriber.as_deref(),
+        };
+        let variable = variable(side);
+        let (text, origin) = match conninfo {
+            Some(text) => (text, format!("--{side}")),
+            None => match environment.get(variable)? {
+                Some(text) => (text, variable.to_owned()),
+                None => return Ok(None),
+            },
+        };
+        let options = ConnectOptions::parse(text, environment).map_err(|error| error.context(origin))?;
+        Ok(Some(match &self.password_command {
+            Some(command) if command.trim().is_empty() || command.contains('\0') => {
+                return Err(usage("--password-command: the command is empty or holds a NUL character"));
+            }
+            Some(command) => options.with_password_command(command),
+            None => options,
+        }))
     }
 }
 
@@ -171,29 +202,8 @@ pub(super) fn usage(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Usage, message)
 }
 
-pub(super) fn server(side: Side, conninfo: Option<&str>, environment: &Environment) -> Result<ConnectOptions> {
-    let missing = || {
-        let variable = variable(side);
-        usage(format!("no {side} is given")).with_hint(format!("give --{side} CONNINFO, or set {variable}"))
-    };
-    server_if_given(side, conninfo, environment)?.ok_or_else(missing)
-}
-
-/// As [`server`] for a side that may be left out.
-pub(super) fn server_if_given(
-    side: Side,
-    conninfo: Option<&str>,
-    environment: &Environment,
-) -> Result<Option<ConnectOptions>> {
-    let variable = variable(side);
-    let (text, origin) = match conninfo {
-        Some(text) => (text, format!("--{side}")),
-        None => match environment.get(variable)? {
-            Some(text) => (text, variable.to_owned()),
-            None => return Ok(None),
-        },
-    };
-    ConnectOptions::parse(text, environment).map(Some).map_err(|error| error.context(origin))
+pub(super) fn mappings(tables: BTreeMap<String, RawMapping>) -> Result<Vec<TableMapping>> {
+    tables.into_iter().map(|(table, mapping)| mapping.validate(&table)).collect()
 }
 
 fn variable(side: Side) -> &'static str {

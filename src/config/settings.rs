@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::conninfo::ConnectOptions;
+use super::mapping::TableMapping;
 use super::pattern::TablePattern;
 use crate::side::Sides;
 
@@ -51,6 +52,8 @@ pub struct Config {
     pub samples: usize,
     /// Whether reports hold values of other columns than keys.
     pub show_values: bool,
+    /// Tables that have another shape on the subscriber on purpose.
+    pub mappings: Vec<TableMapping>,
 }
 
 /// What a run must account for.

@@ -199,7 +199,7 @@ pub fn lookup_statement(
 ) -> String {
     let relation = pair.relations.get(side);
     let text = |at: usize| {
-        let column = pair.columns.get(at).map(|column| sql::identifier(&column.name)).unwrap_or_default();
+        let column = pair.columns.get(at).map(|column| sql::identifier(column.name_on(side))).unwrap_or_default();
         // Its own collation may call different texts equal.
         format!("({}) COLLATE pg_catalog.\"C\"", sql::output_text(&column))
     };
@@ -220,7 +220,7 @@ pub fn lookup_statement(
     let (key_list, names, rows, condition): (Vec<String>, Vec<String>, Vec<String>, String) = match by_operator {
         Some((columns, facts)) => {
             let key_list = columns.iter().zip(0..).filter_map(|(&at, k)| {
-                pair.columns.get(at).map(|column| format!("{} AS k{k}", sql::identifier(&column.name)))
+                pair.columns.get(at).map(|column| format!("{} AS k{k}", sql::identifier(column.name_on(side))))
             });
             let row = |key: &Values| -> String {
                 facts.iter().zip(key).map(|(facts, value)| literal(facts, value)).collect::<Vec<_>>().join(", ")

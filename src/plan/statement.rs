@@ -1,6 +1,6 @@
 //! The statements that read user tables.
 
-use crate::catalog::{Relation, TablePair, TypeKind};
+use crate::catalog::{ColumnPair, Relation, TablePair, TypeKind};
 use crate::plan::{Advance, Bound, Chunking, Position, SampleSpec, Slice};
 use crate::row::Shape;
 use crate::side::Side;
@@ -13,9 +13,15 @@ pub enum Reading {
     Image,
     /// The row image, then the heap it lies in and its position there.
     ImageAndPosition,
-    /// As before, then one array with the text of every column of the image, cut to this many characters; long values end in `…`.
+    /// As before, then one array with the text of every column of the image: [`WHOLE`] and the text, or [`CUT`] and this many
+    /// characters of a longer one.
     ImagePositionAndTexts(usize),
 }
+
+/// Stands before a text that is whole. A letter that every encoding of a database has: the text itself gets no mark.
+pub const WHOLE: char = '=';
+/// Stands before the beginning of a longer text.
+pub const CUT: char = '<';
 
 /// The select list of a reading.
 #[must_use]
@@ -26,13 +32,12 @@ pub fn select_list(pair: &TablePair, shape: &Shape, side: Side, reading: &Readin
         list.push("ctid".to_owned());
     }
     if let Reading::ImagePositionAndTexts(characters) = reading {
-        let texts: Vec<_> = column_names(pair, shape)
-            .into_iter()
-            .map(|name| {
-                let text = sql::output_text(&sql::identifier(name));
+        let texts: Vec<_> = columns(pair, shape)
+            .map(|column| {
+                let text = sql::output_text(&sql::identifier(column.name_on(side)));
                 format!(
-                    "(SELECT CASE WHEN pg_catalog.length(v) > {characters} THEN pg_catalog.left(v, {characters}) || '…' ELSE v END \
-                     FROM (SELECT {text}) AS x(v))"
+                    "(SELECT CASE WHEN pg_catalog.length(v) > {characters} THEN '{CUT}' || pg_catalog.left(v, {characters}) \
+                     ELSE '{WHOLE}' || v END FROM (SELECT {text}) AS x(v))"
                 )
             })
             .collect();
@@ -58,7 +63,12 @@ pub(super) fn from(relation: &Relation) -> String {
 /// The names of the compared columns, in the order of the row image: the key first.
 #[must_use]
 pub fn column_names<'a>(pair: &'a TablePair, shape: &Shape) -> Vec<&'a str> {
-    shape.columns().filter_map(|at| pair.columns.get(at)).map(|column| column.name.as_str()).collect()
+    columns(pair, shape).map(|column| column.name.as_str()).collect()
+}
+
+/// The compared columns, in the order of the row image.
+fn columns<'a>(pair: &'a TablePair, shape: &Shape) -> impl Iterator<Item = &'a ColumnPair> {
+    shape.columns().filter_map(|at| pair.columns.get(at))
 }
 
 /// The key columns as SQL, in key order.
@@ -74,9 +84,9 @@ fn key_columns_sql(pair: &TablePair, shape: &Shape) -> Vec<String> {
 fn row_comparison(pair: &TablePair, shape: &Shape, side: Side, operator: &str, bound: &Bound) -> String {
     let mut columns = Vec::new();
     let mut values = Vec::new();
-    for (text, column) in bound.text.iter().zip(shape.columns().filter_map(|at| pair.columns.get(at))) {
+    for (text, column) in bound.text.iter().zip(self::columns(pair, shape)) {
         let facts = column.types.get(side);
-        let (name, base) = (sql::identifier(&column.name), facts.base().name.to_sql());
+        let (name, base) = (sql::identifier(column.name_on(side)), facts.base().name.to_sql());
         columns.push(if matches!(facts.kind, TypeKind::Domain(_)) { format!("{name}::{base}") } else { name });
         values.push(format!("{}::{base}", sql::literal(text)));
     }

@@ -10,7 +10,7 @@ use crate::side::Sides;
 use crate::sql;
 
 /// What is asked of a side in place of a column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expression {
     /// The text of the output function.
     Text,
@@ -20,17 +20,22 @@ pub enum Expression {
     Through(&'static str),
     /// The same, without zeros behind its last decimal.
     UnscaledThrough(&'static str),
+    /// The text of the timestamptz that a timestamp is in a time zone, or the other way round.
+    InZone(String),
 }
 
 impl Expression {
     /// It as SQL, of a column or another expression.
-    pub(super) fn sql(self, column: &str) -> String {
+    pub(super) fn sql(&self, column: &str) -> String {
         let through = |name: &str| format!("({})::pg_catalog.{}", sql::output_text(column), sql::identifier(name));
         match self {
             Self::Text => sql::output_text(column),
             Self::Unscaled => unscaled(&sql::output_text(column)),
             Self::Through(name) => sql::output_text(&through(name)),
             Self::UnscaledThrough(name) => unscaled(&sql::output_text(&through(name))),
+            Self::InZone(zone) => {
+                sql::output_text(&format!("pg_catalog.timezone({}::pg_catalog.text, {column})", sql::literal(zone)))
+            }
         }
     }
 }
@@ -78,8 +83,12 @@ const PLAIN: [&str; 28] = [
 ];
 
 /// How values of one type are compared with those of another one; `None` where that cannot be done soundly.
-pub(super) fn between(publisher: &TypeFacts, subscriber: &TypeFacts) -> Option<Sides<Expression>> {
-    use Expression::{Text, Through, Unscaled, UnscaledThrough};
+pub(super) fn between(
+    publisher: &TypeFacts,
+    subscriber: &TypeFacts,
+    time_zone: Option<&str>,
+) -> Option<Sides<Expression>> {
+    use Expression::{InZone, Text, Through, Unscaled, UnscaledThrough};
     let (publisher, subscriber) = (publisher.base(), subscriber.base());
     let both = |one, other| Some(Sides::new(one, other));
     let enums = (matches!(publisher.kind, TypeKind::Enum(_)), matches!(subscriber.kind, TypeKind::Enum(_)));
@@ -87,7 +96,7 @@ pub(super) fn between(publisher: &TypeFacts, subscriber: &TypeFacts) -> Option<S
     match (&publisher.kind, &subscriber.kind) {
         (TypeKind::Array(one), TypeKind::Array(other)) => {
             // Elements are quoted by what their text is, whatever their type.
-            return (between(one, other)? == Sides::new(Text, Text)).then_some(Sides::new(Text, Text));
+            return (between(one, other, None)? == Sides::new(Text, Text)).then_some(Sides::new(Text, Text));
         }
         (TypeKind::Base | TypeKind::Enum(_), TypeKind::Base | TypeKind::Enum(_)) => {}
         _ => return None,
@@ -108,6 +117,10 @@ pub(super) fn between(publisher: &TypeFacts, subscriber: &TypeFacts) -> Option<S
         (Some("int2" | "int4" | "float4"), Some("float8")) => both(Through("float8"), Text),
         (Some("int2"), Some("float4")) => both(Through("float4"), Text),
         (Some("date"), Some("timestamp")) => both(Through("timestamp"), Text),
+        // Replication takes the zone of the session that writes, or that reads.
+        (Some("timestamp"), Some("timestamptz")) | (Some("timestamptz"), Some("timestamp")) => {
+            both(InZone(time_zone?.to_owned()), Text)
+        }
         (Some("json"), Some("jsonb")) => both(Through("jsonb"), Text),
         (Some("jsonb"), Some("json")) => both(Text, Text),
         (Some("cidr"), Some("inet")) => both(Through("inet"), Text),
@@ -153,7 +166,7 @@ mod tests {
             ),
         ] {
             let expected = Some(Sides::new(expected.0, expected.1));
-            assert_eq!(between(&publisher, &subscriber), expected, "{publisher:?} {subscriber:?}");
+            assert_eq!(between(&publisher, &subscriber, None), expected, "{publisher:?} {subscriber:?}");
         }
         for (publisher, subscriber) in [
             // Rounded.
@@ -177,8 +190,18 @@ mod tests {
             (array(builtin("int4")), builtin("text")),
             (facts("public", "text", TypeKind::Base), builtin("text")),
         ] {
-            assert_eq!(between(&publisher, &subscriber), None, "{publisher:?} {subscriber:?}");
+            assert_eq!(between(&publisher, &subscriber, None), None, "{publisher:?} {subscriber:?}");
         }
+    }
+
+    #[test]
+    fn a_stated_zone_joins_timestamps() {
+        let zone = Some("Europe/Berlin");
+        let (plain, zoned) = (builtin("timestamp"), builtin("timestamptz"));
+        let expected = Sides::new(Expression::InZone("Europe/Berlin".to_owned()), Text);
+        assert_eq!(between(&plain, &zoned, zone), Some(expected.clone()));
+        assert_eq!(between(&zoned, &plain, zone), Some(expected.clone()));
+        assert!(expected.publisher.sql("c").contains("timezone('Europe/Berlin'::pg_catalog.text, c)"));
     }
 
     #[test]

@@ -47,11 +47,11 @@
 //! | interval | microseconds with months of 30 days as a 128-bit integer, first bit inverted | yes | yes |
 //! | timetz | UTC microseconds, then zone, each with its first bit inverted | yes | yes |
 //! | bytea | bytes, `00` as `00 ff`; `00 00` | yes | yes |
-//! | text, varchar, name | likewise | if the collation is deterministic | if both collations are bytewise |
+//! | text, varchar, name | likewise | yes | if both collations are bytewise |
 //! | bpchar | likewise, without trailing spaces | if the collation is deterministic | if both collations are bytewise |
 //! | enum, the same labels in the same order | position as a 32-bit integer | yes | yes |
 //! | enum otherwise; any type compared as text | as bytea | yes | no |
-//! | citext | as text, in lower case | yes | no |
+//! | citext; text, varchar of a nondeterministic collation | as text, in lower case | as far as case decides | no |
 //! | jsonb | as text, its numbers without zeros behind their last decimal | yes | no |
 //! | array | dimensions, their lengths and lower bounds, elements as columns | yes | no |
 //! | composite | attributes as columns | yes | no |

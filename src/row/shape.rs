@@ -68,7 +68,7 @@ pub struct Shape {
 struct Column {
     /// Position in [`TablePair::columns`].
     position: usize,
-    name: String,
+    names: Sides<String>,
     form: Form,
 }
 
@@ -113,7 +113,9 @@ impl Shape {
             .chain(others)
             .filter_map(|position| {
                 let form = forms.get(position)?.clone()?;
-                Some(Column { position, name: pair.columns.get(position)?.name.clone(), form })
+                let names =
+                    Sides::from_fn(|side| pair.columns.get(position).map(|column| column.name_on(side).to_owned()));
+                Some(Column { position, names: Sides::new(names.publisher?, names.subscriber?), form })
             })
             .collect();
         Self {
@@ -132,7 +134,7 @@ impl Shape {
         self.columns
             .iter()
             .map(|column| {
-                let name = sql::identifier(&column.name);
+                let name = sql::identifier(column.names.get(side));
                 match &column.form {
                     Form::Converted(expressions) => expressions.get(side).sql(&name),
                     Form::Verbatim | Form::Canonical(_) => name,
@@ -215,7 +217,7 @@ impl Form {
                 canonical(publisher).map_or(Self::Verbatim, Self::Canonical)
             });
         }
-        match conversion::between(publisher, subscriber) {
+        match conversion::between(publisher, subscriber, column.time_zone.as_deref()) {
             Some(Sides { publisher: Expression::Text, subscriber: Expression::Text }) => Ok(Self::Text),
             Some(expressions) => Ok(Self::Converted(expressions)),
             None if publisher.declared == subscriber.declared => {
@@ -296,7 +298,12 @@ fn key_kind(column: &ColumnPair, form: &Form) -> (KeyKind, bool) {
     }
     let bytewise = |collation: &Option<CollationFacts>| collation.as_ref().is_some_and(|facts| facts.bytewise);
     let bytewise = bytewise(&column.collations.publisher) && bytewise(&column.collations.subscriber);
-    let kind = value_kind(&column.types.publisher, &column.types.subscriber);
+    let mut kind = value_kind(&column.types.publisher, &column.types.subscriber);
+    let folds = |collation: &Option<CollationFacts>| collation.as_ref().is_some_and(|facts| !facts.deterministic);
+    if kind == KeyKind::Bytes && (folds(&column.collations.publisher) || folds(&column.collations.subscriber)) {
+        // Case is what such collations mostly pass over. Where they tell case apart, a few keys share a form, no more.
+        kind = KeyKind::Folded;
+    }
     let ordered = match &kind {
         // Of these the collations decide, but for bytea, which has none.
         KeyKind::Bytes => column.types.publisher.builtin() == Some("bytea") || bytewise,

@@ -60,7 +60,13 @@ pub(crate) fn column(name: &str, facts: &TypeFacts) -> ColumnPair {
     let collations = Sides::from_fn(|_| {
         facts.builtin().filter(|name| ["text", "varchar", "bpchar", "name"].contains(name)).map(|_| collation(true))
     });
-    ColumnPair { name: name.to_owned(), types: Sides::new(facts.clone(), facts.clone()), collations }
+    ColumnPair {
+        name: name.to_owned(),
+        subscriber_name: None,
+        types: Sides::new(facts.clone(), facts.clone()),
+        collations,
+        time_zone: None,
+    }
 }
 
 /// A table pair with these columns, of which some are the key.

@@ -226,5 +226,6 @@ fn settings(config: &Config) -> BTreeMap<String, Value> {
         ("snapshot_age_max_seconds".to_owned(), json!(config.snapshot_age_max.as_secs())),
         ("samples".to_owned(), json!(config.samples)),
         ("show_values".to_owned(), json!(config.show_values)),
+        ("tables".to_owned(), json!(config.mappings)),
     ])
 }

@@ -114,6 +114,7 @@ pub(crate) async fn read_catalog(servers: &Servers, config: &Config) -> Result<C
         exclude_tables: config.exclude_tables.clone(),
         scope: config.scope,
         gate: config.gate,
+        mappings: config.mappings.clone(),
     };
     catalog::read(&servers.control.publisher, &servers.control.subscriber, &request).await
 }

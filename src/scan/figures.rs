@@ -48,7 +48,7 @@ fn max_type(column: &ColumnPair) -> bool {
 
 /// The expression that sums a column exactly, whatever the number of rows, and whether it goes through texts.
 fn sum_expression(column: &ColumnPair, side: Side) -> Option<(String, bool)> {
-    let name = sql::identifier(&column.name);
+    let name = sql::identifier(column.name_on(side));
     let kind = |name: Option<&str>| match name {
         Some("int2" | "int4" | "int8") => Some(0),
         Some("numeric") => Some(1),
@@ -84,7 +84,7 @@ pub fn figure_statements(table: &TableContext, of: Source<'_>) -> (Vec<ColumnFig
     let columns = &table.pair.columns;
     for column in columns.iter().filter(|column| table.checks.max && max_type(column)) {
         figures.push(ColumnFigure::Max { column: column.name.clone() });
-        expressions.push(format!("max({})", sql::identifier(&column.name)));
+        expressions.push(format!("max({})", sql::identifier(column.name_on(side))));
     }
     for column in columns.iter().filter(|_| table.checks.sum) {
         if let Some((expression, shortest_text)) = sum_expression(column, side) {
@@ -95,7 +95,9 @@ pub fn figure_statements(table: &TableContext, of: Source<'_>) -> (Vec<ColumnFig
     for column in &table.sequence_columns {
         figures.push(ColumnFigure::SequenceColumn { column: column.name.clone() });
         let last = if column.descending { "min" } else { "max" };
-        expressions.push(format!("{last}({})", sql::identifier(&column.name)));
+        let name =
+            columns.iter().find(|pair| pair.name == column.name).map_or(&*column.name, |pair| pair.name_on(side));
+        expressions.push(format!("{last}({})", sql::identifier(name)));
     }
     expressions.insert(0, "count(*)".to_owned());
     let source = source(of);

@@ -353,7 +353,11 @@ impl Site {
         let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
         let figures: Vec<&str> = figures.iter().map(String::as_str).collect();
         lines::assert_different_for(&what.join("; "), ran, &rows, &figures);
-        assert_eq!(lines::findings(ran), FINDINGS, "{what:?}");
+        let keyless = damages.iter().any(|damage| damage.sql.contains("DROP CONSTRAINT transactions_pkey"));
+        let lost = keyless.then_some("warning constraint_missing public.transactions.transactions_pkey");
+        let mut findings: Vec<_> = FINDINGS.into_iter().chain(lost).collect();
+        findings.sort_unstable();
+        assert_eq!(lines::findings(ran), findings, "{what:?}");
     }
 }
 

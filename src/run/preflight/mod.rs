@@ -118,6 +118,7 @@ fn request(config: &PreflightConfig) -> catalog::Request {
         tables: config.tables.clone(),
         exclude_tables: config.exclude_tables.clone(),
         scope: config.scope,
+        mappings: config.mappings.clone(),
         // Where no subscription joins the two yet, their tables are still to be equal one day.
         gate: GateMode::None,
     }

@@ -23,7 +23,8 @@
 //! - [`Database`]: SQL on one database. Connections are made per call, so handles work in any runtime.
 //! - [`Pair`], [`Replicated`]: two servers, and a database of the same name on both with a subscription between them.
 //! - [`shared_pair`]: the pairs that all tests of a process share, with shared and exclusive leases.
-//! - [`Load`], [`shop`], [`mixed`], [`pgbench`]: something to write, and something to write it to; [`writers`]: at a measured rate.
+//! - [`Load`], [`shop`], [`legacy`], [`mixed`], [`pgbench`]: something to write, and something to write it to; [`writers`]: at a
+//!   measured rate.
 //! - [`soak`]: what the reports of many verifies under load add up to.
 
 mod account;
@@ -35,6 +36,7 @@ mod fetch;
 mod installation;
 mod launch;
 mod leftovers;
+pub mod legacy;
 mod load;
 pub mod mixed;
 mod pair;
