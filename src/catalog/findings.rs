@@ -56,9 +56,17 @@ findings! {
     TriggerFiresOnApply = "trigger_fires_on_apply":
         "A trigger on the subscriber fires when replication writes, and may change what it writes.",
     SequenceMissing = "sequence_missing": "A sequence of the publisher does not exist on the subscriber.",
+    ExtraSequence = "extra_sequence": "A sequence exists on the subscriber only.",
     SequenceDefinition = "sequence_definition": "A sequence is defined differently on the two sides.",
     PermissionDenied = "permission_denied": "The role may not read something that was selected.",
     NotATable = "not_a_table": "What has the name of a selected table on the subscriber is not a table.",
+}
+
+/// Whether a finding is about sequences, or about what joins the two sides.
+pub(crate) fn concerns_sequences(finding: &Finding) -> bool {
+    let codes =
+        [Code::SequenceMissing, Code::ExtraSequence, Code::SequenceDefinition, Code::SubscriptionOfAnotherPublisher];
+    codes.iter().any(|code| code.text() == finding.code)
 }
 
 impl Code {

@@ -7,6 +7,7 @@
 mod collations;
 mod columns;
 mod detail;
+mod feeds;
 mod fields;
 mod findings;
 pub mod health;
@@ -26,7 +27,9 @@ mod types;
 mod uncompared;
 mod versions;
 
+pub use feeds::{Feed, read_feeds};
 pub use findings::FINDINGS;
+pub(crate) use findings::concerns_sequences;
 pub use model::*;
 pub use read::{Request, read};
 pub use server::read_server;

@@ -320,8 +320,9 @@ pub struct SequencePair {
     pub name: QualifiedName,
     /// The sequence on the subscriber; `None` if there is none.
     pub definitions: Sides<Option<SequenceFacts>>,
-    /// The table column that owns or draws from it on the publisher.
-    pub owner: Option<SequenceOwner>,
+    /// The table columns that own it or draw from it on either side, the publisher's owner first. Of a partition tree, only
+    /// the root, which holds all values.
+    pub columns: Vec<FedColumn>,
 }
 
 /// The definition of a sequence (`pg_sequence`).
@@ -335,19 +336,25 @@ pub struct SequenceFacts {
     pub min: i64,
     /// The largest value.
     pub max: i64,
+    /// Where it begins, and begins again with RESTART.
+    pub start: i64,
+    /// How many values a session takes at once. What is taken counts as handed out, also where it is never used.
+    pub cache: i64,
     /// Whether it starts over at its end.
     pub cycle: bool,
     /// Whether the role may read its state.
     pub readable: bool,
 }
 
-/// The column that a sequence feeds.
+/// A column that a sequence feeds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SequenceOwner {
+pub struct FedColumn {
     /// The table.
     pub table: QualifiedName,
     /// The column.
     pub column: String,
+    /// Whether it holds numbers, so that its largest value says something about the sequence.
+    pub numeric: bool,
 }
 
 /// How serious a finding is.

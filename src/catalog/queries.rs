@@ -204,13 +204,20 @@ pub(super) fn apply_triggers(tables: impl IntoIterator<Item = u32>) -> String {
     )
 }
 
+/// Whether the type `t`, or the type under a domain `t`, is a number that a sequence can be compared with.
+const NUMERIC: &str = "coalesce(nullif(t.typbasetype, 0), t.oid) IN \
+    ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'numeric'::regtype)";
+
 /// The sequences that users created, with the column that owns each.
 pub(super) fn sequences() -> String {
     format!(
-        "SELECT c.oid, n.nspname, c.relname, format_type(s.seqtypid, NULL), s.seqincrement, s.seqmin, s.seqmax, s.seqcycle, \
-         has_schema_privilege(c.relnamespace, 'USAGE') AND has_sequence_privilege(c.oid, 'SELECT'), d.refobjid, a.attname \
+        "SELECT c.oid, n.nspname, c.relname, format_type(s.seqtypid, NULL), s.seqincrement, s.seqmin, s.seqmax, s.seqstart, \
+         s.seqcache, s.seqcycle, \
+         has_schema_privilege(c.relnamespace, 'USAGE') AND has_sequence_privilege(c.oid, 'SELECT'), d.refobjid, a.attname, \
+         {NUMERIC} \
          FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
-         LEFT JOIN (pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid) \
+         LEFT JOIN (pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid \
+         JOIN pg_type t ON t.oid = a.atttypid) \
          ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0 \
          AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i') \
          WHERE c.oid >= {FIRST_USER_OID} AND c.relpersistence <> 't' \
@@ -221,11 +228,13 @@ pub(super) fn sequences() -> String {
 
 /// Which columns draw their default from which sequence.
 pub(super) fn sequence_defaults() -> String {
-    "SELECT s.oid, a.attrelid, a.attname FROM pg_attrdef f \
-     JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid AND d.refclassid = 'pg_class'::regclass \
-     JOIN pg_class s ON s.oid = d.refobjid AND s.relkind = 'S' \
-     JOIN pg_attribute a ON a.attrelid = f.adrelid AND a.attnum = f.adnum ORDER BY 1, 2, 3"
-        .to_owned()
+    format!(
+        "SELECT s.oid, a.attrelid, a.attname, {NUMERIC} FROM pg_attrdef f \
+         JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid AND d.refclassid = 'pg_class'::regclass \
+         JOIN pg_class s ON s.oid = d.refobjid AND s.relkind = 'S' \
+         JOIN pg_attribute a ON a.attrelid = f.adrelid AND a.attnum = f.adnum JOIN pg_type t ON t.oid = a.atttypid \
+         ORDER BY 1, 2, 3"
+    )
 }
 
 /// How many large objects there are.

@@ -137,8 +137,12 @@ pub async fn read(publisher: &Session, subscriber: &Session, request: &Request) 
     let all = request.scope == Scope::Database && selection.is_plain();
     let taken: BTreeSet<u32> = tables.iter().map(|table| table.relations.publisher.oid).collect();
     let wanted = |sequence: &Sequence| all || draws(sequence, &selection, &relations.publisher, &taken, request.scope);
-    let (sequences, findings) = sequences::pair(&Sides::new(one, other), &relations.publisher, wanted);
+    let both = Sides::new(one, other);
+    let (sequences, findings) = sequences::pair(&both, &relations, wanted);
     notes.findings.extend(findings);
+    if all {
+        notes.findings.extend(sequences::extra(&both));
+    }
 
     if tables.is_empty() && unpaired.is_empty() && sequences.is_empty() {
         return Err(Error::new(ErrorKind::Usage, "nothing selected: there is no table or sequence to compare")
@@ -223,7 +227,7 @@ fn draws(
     if selection.names(oid) {
         return true;
     }
-    let mut tables = sequence.owner.iter().chain(&sequence.users).map(|(table, _)| *table).peekable();
+    let mut tables = sequence.columns().map(|user| user.table).peekable();
     if tables.peek().is_none() {
         // It belongs to no table: only a selection or the scope can leave it out.
         return !selection.is_narrowed() && scope == Scope::Database;

@@ -153,7 +153,7 @@ fn listed(described: &[Described]) -> String {
     described.iter().map(|subscription| subscription.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-fn not_fed(subscription: &Described, publisher: &ServerFacts) -> Error {
+pub(super) fn not_fed(subscription: &Described, publisher: &ServerFacts) -> Error {
     let (name, database, version) = (&subscription.name, &publisher.database, &publisher.version);
     let error = |message| Error::new(ErrorKind::Usage, message);
     match &subscription.slot {

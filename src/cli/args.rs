@@ -7,8 +7,10 @@ use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::exit;
+use super::lag::Lag;
 use super::progress::ProgressMode;
 use super::secrets::holds_password;
+use super::sequences::Sequences;
 use crate::config::RawSettings;
 
 /// Proves that a PostgreSQL logical-replication subscriber holds the same data as its publisher
@@ -27,6 +29,15 @@ pub(crate) enum Command {
     /// Show what verify would read: tables, chunks, choice of scan, exact SQL; reads no rows
     #[command(after_help = exit::HELP)]
     Plan(Box<Plan>),
+    /// Compare the sequences, and write the script that sets them at cutover
+    #[command(after_help = exit::HELP)]
+    Sequences(Box<Sequences>),
+    /// Say whether the two can be replicated and verified, what stands in the way, and what to do about it
+    #[command(after_help = exit::PREFLIGHT_HELP)]
+    Preflight(Box<Preflight>),
+    /// Where both sides stand, how fast replication moves, and why not faster
+    #[command(after_help = exit::HELP)]
+    Lag(Box<Lag>),
 }
 
 #[derive(Args)]
@@ -69,9 +80,30 @@ pub(crate) struct Plan {
     pub(crate) shared: Shared,
 }
 
+#[derive(Args)]
+pub(crate) struct Preflight {
+    #[command(flatten)]
+    pub(crate) common: Common,
+
+    #[command(flatten)]
+    selection: Selection,
+
+    /// How long the publisher's WAL is measured: 2s, 1m, ... [default: 2s]
+    #[arg(long, value_name = "DURATION", help_heading = "Checks")]
+    wal_interval: Option<String>,
+
+    /// From when on an open or prepared transaction is reported [default: 5m]
+    #[arg(long, value_name = "DURATION", help_heading = "Checks")]
+    long_transaction: Option<String>,
+
+    /// Before ENABLE on a restored clone: check that its data end at LSN, and that slot, subscription and origin fit
+    #[arg(long, value_name = "LSN", help_heading = "Checks")]
+    pub(crate) restore_lsn: Option<String>,
+}
+
 /// The flags of every command.
 #[derive(Args)]
-pub(crate) struct Shared {
+pub(crate) struct Common {
     /// The publisher, as psql takes it: a URI, keywords and values, or a database name
     #[arg(long, value_name = "CONNINFO", env = "TRIPLECHECK_PUBLISHER", hide_env_values = true)]
     #[arg(help_heading = "Servers")]
@@ -87,6 +119,22 @@ pub(crate) struct Shared {
     #[arg(long, value_name = "COMMAND", help_heading = "Servers")]
     password_command: Option<String>,
 
+    /// TOML file with the same settings; flags and environment go before it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// What stdout gets
+    #[arg(long, value_enum, default_value = "text", help_heading = "Output")]
+    pub(crate) format: Format,
+
+    /// More log lines on stderr: -v progress of the engine, -vv details, -vvv everything; TRIPLECHECK_LOG takes a filter
+    #[arg(short, long, action = ArgAction::Count, help_heading = "Output")]
+    pub(crate) verbose: u8,
+}
+
+/// The flags that select tables, and what belongs to them.
+#[derive(Args)]
+pub(crate) struct Selection {
     /// Only tables of this subscription; repeatable [default: all that the publisher feeds]
     #[arg(long, value_name = "NAME", help_heading = "Selection")]
     subscription: Vec<String>,
@@ -103,6 +151,16 @@ pub(crate) struct Shared {
     /// [default: database]
     #[arg(long, value_name = "SCOPE", help_heading = "Selection")]
     scope: Option<String>,
+}
+
+/// The flags of the commands that compare tables.
+#[derive(Args)]
+pub(crate) struct Shared {
+    #[command(flatten)]
+    pub(crate) common: Common,
+
+    #[command(flatten)]
+    selection: Selection,
 
     /// Which witnesses: count, max, sum, sequence, rows; without rows nothing is proven [default: all]
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Comparison")]
@@ -116,26 +174,14 @@ pub(crate) struct Shared {
     #[arg(long, value_name = "N", help_heading = "Comparison")]
     chunk_rows: Option<u64>,
 
-    /// When the comparison may begin: quiesced (writes are stopped and applied) or none (nothing replicates between the
-    /// two any more) [default: quiesced]
+    /// When the comparison may begin: live (writes continue), quiesced (writes are stopped and applied) or none (nothing
+    /// replicates between the two any more) [default: live]
     #[arg(long, value_name = "MODE", help_heading = "Comparison")]
     gate: Option<String>,
 
     /// How long snapshots are held; they hold back vacuum [default: 15m]
     #[arg(long, value_name = "DURATION", help_heading = "Comparison")]
     snapshot_age_max: Option<String>,
-
-    /// TOML file with the same settings; flags and environment go before it
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-
-    /// What stdout gets
-    #[arg(long, value_enum, default_value = "text", help_heading = "Output")]
-    pub(crate) format: Format,
-
-    /// More log lines on stderr: -v progress of the engine, -vv details, -vvv everything; TRIPLECHECK_LOG takes a filter
-    #[arg(short, long, action = ArgAction::Count, help_heading = "Output")]
-    pub(crate) verbose: u8,
 }
 
 /// What stdout gets.
@@ -147,30 +193,47 @@ pub(crate) enum Format {
     Json,
 }
 
-fn given<T>(list: &[T]) -> Option<Vec<T>>
+/// A list that was given, if any of it was.
+pub(super) fn given<T>(list: &[T]) -> Option<Vec<T>>
 where
     T: Clone,
 {
     (!list.is_empty()).then(|| list.to_vec())
 }
 
-impl Shared {
-    fn settings(&self) -> RawSettings {
+impl Common {
+    pub(crate) fn settings(&self) -> RawSettings {
         RawSettings {
             // An empty variable is one that is not set.
             publisher: self.publisher.clone().filter(|conninfo| !conninfo.is_empty()),
             subscriber: self.subscriber.clone().filter(|conninfo| !conninfo.is_empty()),
             password_command: self.password_command.clone(),
+            ..RawSettings::default()
+        }
+    }
+}
+
+impl Selection {
+    pub(crate) fn settings(&self, common: &Common) -> RawSettings {
+        RawSettings {
             subscription: given(&self.subscription),
             table: given(&self.table),
             exclude_table: given(&self.exclude_table),
             scope: self.scope.clone(),
+            ..common.settings()
+        }
+    }
+}
+
+impl Shared {
+    fn settings(&self) -> RawSettings {
+        RawSettings {
             checks: given(&self.checks),
             jobs: self.jobs,
             chunk_rows: self.chunk_rows,
             gate: self.gate.clone(),
             snapshot_age_max: self.snapshot_age_max.clone(),
-            ..RawSettings::default()
+            ..self.selection.settings(&self.common)
         }
     }
 }
@@ -186,12 +249,25 @@ impl Verify {
     }
 }
 
+impl Preflight {
+    fn settings(&self) -> RawSettings {
+        RawSettings {
+            wal_interval: self.wal_interval.clone(),
+            long_transaction: self.long_transaction.clone(),
+            ..self.selection.settings(&self.common)
+        }
+    }
+}
+
 impl Command {
     /// The flags of every command.
-    pub(crate) fn shared(&self) -> &Shared {
+    pub(crate) fn common(&self) -> &Common {
         match self {
-            Self::Verify(verify) => &verify.shared,
-            Self::Plan(plan) => &plan.shared,
+            Self::Verify(verify) => &verify.shared.common,
+            Self::Plan(plan) => &plan.shared.common,
+            Self::Sequences(sequences) => &sequences.common,
+            Self::Preflight(preflight) => &preflight.common,
+            Self::Lag(lag) => &lag.common,
         }
     }
 
@@ -200,6 +276,9 @@ impl Command {
         match self {
             Self::Verify(verify) => verify.settings(),
             Self::Plan(plan) => plan.shared.settings(),
+            Self::Sequences(sequences) => sequences.settings(),
+            Self::Preflight(preflight) => preflight.settings(),
+            Self::Lag(lag) => lag.settings(),
         }
     }
 }
@@ -271,7 +350,23 @@ mod tests {
         assert_eq!(settings.snapshot_age_max.as_deref(), Some("1m"));
         assert_eq!(settings.show_values, Some(true));
         assert_eq!(parsed.exposed, ["subscriber"]);
-        assert_eq!(parsed.command.shared().verbose, 2);
+        assert_eq!(parsed.command.common().verbose, 2);
+    }
+
+    #[test]
+    fn every_flag_of_preflight_reaches_the_settings() {
+        let parsed = parse(&line(
+            "preflight --publisher host=a --subscription s -t b -T c --scope published --wal-interval 1s \
+             --long-transaction 2m --restore-lsn 0/1 --format json",
+        ))
+        .unwrap();
+        let settings = parsed.command.settings();
+        assert_eq!((settings.publisher.as_deref(), settings.subscriber.as_deref()), (Some("host=a"), None));
+        assert_eq!(settings.subscription, Some(vec!["s".to_owned()]));
+        assert_eq!((settings.table, settings.exclude_table), (Some(vec!["b".to_owned()]), Some(vec!["c".to_owned()])));
+        assert_eq!(settings.wal_interval.as_deref(), Some("1s"));
+        assert_eq!(settings.long_transaction.as_deref(), Some("2m"));
+        assert!(matches!(parsed.command, Command::Preflight(own) if own.restore_lsn.as_deref() == Some("0/1")));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::run::Outcome;
 use crate::verdict::Verdict;
 
-/// Complete, and everything matches; for `plan`: the plan was made.
+/// Complete, and everything matches; for `plan`: the plan was made; for `lag`: within the thresholds.
 pub const MATCH: u8 = 0;
 /// At least one proven difference, also when other things are unproven.
 pub const DIFFERENT: u8 = 1;
@@ -19,11 +19,22 @@ pub const TERMINATED: u8 = 143;
 /// The codes as `--help` explains them.
 pub(crate) const HELP: &str = "\
 Exit codes:
-    0  complete, and everything matches (plan: the plan was made)
-    1  at least one proven difference, also when other things are unproven
+    0  complete, and everything matches (plan: the plan was made; lag: within the thresholds)
+    1  at least one proven difference (lag: beyond a threshold), also when other things are unproven
     2  usage or configuration error, cannot connect, nothing selected: no verdict was begun
-    3  no difference seen, but something is unproven, or a report could not be written
+    3  no difference seen, but something is unproven (lag: unknown, or --until-zero not reached), or a report could not be
+       written
   130  interrupted by Ctrl-C, 143 by SIGTERM: a partial report was still written
+Treat any other code as a failure.";
+
+/// The codes of `preflight`.
+pub(crate) const PREFLIGHT_HELP: &str = "\
+Exit codes:
+    0  nothing to fix; there may be warnings
+    1  something to fix, also when a probe was refused
+    2  usage or configuration error, cannot connect: nothing was judged
+    3  nothing to fix as far as could be seen, but a server refused a probe
+  130  interrupted by Ctrl-C, 143 by SIGTERM
 Treat any other code as a failure.";
 
 /// A request to stop.

@@ -5,10 +5,13 @@ pub mod exit;
 
 mod args;
 mod files;
+mod lag;
+mod lag_log;
 mod logs;
 mod pace;
 mod progress;
 mod secrets;
+mod sequences;
 mod signals;
 
 use std::ffi::OsString;
@@ -16,6 +19,7 @@ use std::io::{ErrorKind as IoErrorKind, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use self::args::{Command, Format, Parsed, Verify};
@@ -23,12 +27,12 @@ use self::exit::Signal;
 use self::files::ReportFile;
 use self::progress::{Progress, ProgressMode};
 use self::signals::Signals;
-use crate::config::{Config, Environment, RawSettings};
+use crate::config::{Environment, RawSettings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::report::escape::{sentence, shown};
 use crate::report::json::ErrorDocument;
 use crate::report::{self, csv_report, json};
-use crate::run::{self, PlanOutcome, Verified};
+use crate::run::{self, Verified};
 
 /// What sessions get to say goodbye to their servers after the result was written.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -69,7 +73,7 @@ fn refuse(error: &clap::Error, arguments: &[OsString]) -> u8 {
 fn execute(parsed: &Parsed) -> u8 {
     let mode = match &parsed.command {
         Command::Verify(verify) => verify.progress,
-        Command::Plan(_) => ProgressMode::None,
+        Command::Plan(_) | Command::Sequences(_) | Command::Preflight(_) | Command::Lag(_) => ProgressMode::None,
     };
     let progress = Progress::on_stderr(mode);
     let mut signal = None;
@@ -77,7 +81,7 @@ fn execute(parsed: &Parsed) -> u8 {
     progress.finish();
     result.unwrap_or_else(|error| {
         complain(&progress, &error);
-        if parsed.command.shared().format == Format::Json {
+        if parsed.command.common().format == Format::Json {
             let _ = json::render(&ErrorDocument::from(&error)).and_then(|document| to_stdout(&document));
         }
         signal.filter(|_| error.kind() == ErrorKind::Interrupted).map_or(exit::TROUBLE, Signal::code)
@@ -86,7 +90,7 @@ fn execute(parsed: &Parsed) -> u8 {
 
 /// Everything between a command line that was understood and an exit code; an error means that no verdict was begun.
 fn perform(parsed: &Parsed, progress: &Progress, signal: &mut Option<Signal>) -> Result<u8> {
-    logs::start(parsed.command.shared().verbose, progress)?;
+    logs::start(parsed.command.common().verbose, progress)?;
     for flag in &parsed.exposed {
         let text = format!(
             "warning: --{flag} holds a password, which every user of this machine can read; use a password file, or \
@@ -95,7 +99,8 @@ fn perform(parsed: &Parsed, progress: &Progress, signal: &mut Option<Signal>) ->
         );
         progress.say(text.as_bytes());
     }
-    let config = config(&parsed.command)?;
+    let settings = settings(&parsed.command)?;
+    let environment = Environment::process();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -104,14 +109,32 @@ fn perform(parsed: &Parsed, progress: &Progress, signal: &mut Option<Signal>) ->
     let signals = runtime.block_on(async { Signals::watch(stop.clone(), progress.clone()) })?;
     let result = match &parsed.command {
         Command::Verify(verify) => {
-            let files = Files::check(verify)?;
+            let (config, files) = (settings.validate(&environment)?, Files::check(verify)?);
             let verified = runtime.block_on(Box::pin(run::verify(config, progress.events(), stop)));
             progress.finish();
             verified.map(|verified| deliver(verify, &files, verified, signals.first(), progress))
         }
         Command::Plan(_) => {
+            let config = settings.validate(&environment)?;
             let planned = runtime.block_on(Box::pin(run::plan(config, stop)));
-            planned.and_then(|plan| show(&plan, parsed.command.shared().format))
+            planned.and_then(|plan| show(&plan, report::plan::render, parsed.command.common().format, exit::MATCH))
+        }
+        Command::Preflight(preflight) => {
+            let config = settings.validate_preflight(preflight.restore_lsn.as_deref(), &environment)?;
+            let looked = runtime.block_on(Box::pin(run::preflight(config, stop)));
+            looked.and_then(|found| show(&found, report::preflight::render, preflight.common.format, found.exit_code))
+        }
+        Command::Sequences(flags) => {
+            let work = flags.prepare(settings, &environment)?;
+            let compared = runtime.block_on(Box::pin(run::sequences(work.config, stop)));
+            compared.and_then(|outcome| flags.deliver(outcome, work.script.as_ref(), progress))
+        }
+        Command::Lag(flags) => {
+            let lag::Work { config, history, mut view } =
+                flags.prepare(settings, &environment, progress, stop.clone())?;
+            let mut seen = |outcome: &_, records: &[_]| view.look(outcome, records);
+            let watched = runtime.block_on(Box::pin(run::lag(config, history, &mut seen, stop)));
+            watched.and_then(|outcome| view.end(outcome, signals.first()))
         }
     };
     *signal = signals.first();
@@ -119,15 +142,16 @@ fn perform(parsed: &Parsed, progress: &Progress, signal: &mut Option<Signal>) ->
     result
 }
 
-fn config(command: &Command) -> Result<Config> {
+/// What flags, environment and the configuration file say.
+fn settings(command: &Command) -> Result<RawSettings> {
     let mut settings = command.settings();
-    if let Some(path) = &command.shared().config {
+    if let Some(path) = &command.common().config {
         let text = std::fs::read_to_string(path).map_err(|error| {
             Error::new(ErrorKind::Io, format!("cannot read the configuration {}", path.display())).with_source(error)
         })?;
         settings = settings.or(RawSettings::from_toml(&text, path)?);
     }
-    settings.validate(&Environment::process())
+    Ok(settings)
 }
 
 /// The report files that were asked for.
@@ -181,7 +205,7 @@ fn deliver(flags: &Verify, files: &Files, verified: Verified, signal: Option<Sig
         }));
         outcome.exit_code = exit::code(&outcome, signal, written);
     }
-    let document = match flags.shared.format {
+    let document = match flags.shared.common.format {
         Format::Text => Ok(report::text::render(&outcome).into_bytes()),
         Format::Json => json::render(&outcome),
     };
@@ -189,23 +213,28 @@ fn deliver(flags: &Verify, files: &Files, verified: Verified, signal: Option<Sig
     exit::code(&outcome, signal, shown)
 }
 
-fn show(plan: &PlanOutcome, format: Format) -> Result<u8> {
+/// Writes a result to stdout; its exit code, once it is written.
+fn show<T: Serialize>(result: &T, text: impl Fn(&T) -> String, format: Format, code: u8) -> Result<u8> {
     let document = match format {
-        Format::Text => report::plan::render(plan).into_bytes(),
-        Format::Json => json::render(plan)?,
+        Format::Text => text(result).into_bytes(),
+        Format::Json => json::render(result)?,
     };
     to_stdout(&document)?;
-    Ok(exit::MATCH)
+    Ok(code)
 }
 
 /// Writes to stdout. A reader that has gone away has seen what it wanted.
 fn to_stdout(document: &[u8]) -> Result<()> {
+    shown_on_stdout(document).map(drop)
+}
+
+/// Writes to stdout; false if its reader has gone away.
+fn shown_on_stdout(document: &[u8]) -> Result<bool> {
     let mut out = std::io::stdout().lock();
     match out.write_all(document).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != IoErrorKind::BrokenPipe => {
-            Err(Error::new(ErrorKind::Io, "cannot write the result to stdout").with_source(error))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == IoErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Error::new(ErrorKind::Io, "cannot write the result to stdout").with_source(error)),
     }
 }
 

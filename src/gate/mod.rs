@@ -2,11 +2,15 @@
 //! publisher state, or what exactly lies between them.
 //!
 //! `observe` asks, [`rules`] (writes are stopped) and [`cut`] (they go on) decide, both pure functions; `open` takes turns of
-//! both until a pair of snapshots is accepted or the time is up; `stall` explains what was in the way. With writes going on,
-//! `slot` makes a temporary slot, and `pgoutput` and [`window`] turn what it decodes into rows: what the publisher's
-//! snapshot lacks at the position that the subscriber's corresponds to.
+//! both until a pair of snapshots is accepted or the time is up. With writes going on, `slot` makes a temporary slot, and
+//! `pgoutput` and [`window`] turn what it decodes into rows: what the publisher's snapshot lacks at the position that the
+//! subscriber's corresponds to. `health` looks at how replication is doing, `diagnosis` names the [`causes`] (pure functions),
+//! and `stall` makes them explain what was in the way.
 
+pub mod causes;
 pub mod cut;
+pub(crate) mod diagnosis;
+pub(crate) mod health;
 mod live;
 mod observe;
 mod open;

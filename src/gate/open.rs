@@ -62,6 +62,8 @@ pub struct SyncPoint {
     pub lag_bytes: Option<u64>,
     /// How equality at one position was established.
     pub proof: String,
+    /// What would raise the level of proof, for people; `None` where it is the highest.
+    pub raise: Option<String>,
     /// Transactions that the subscriber's snapshot holds and the publisher's does not, and the keys that they touched.
     pub in_flight: (u64, u64),
     /// WAL that the publisher had to decode again for a copied slot, in bytes; `None` where nothing was decoded.
@@ -192,7 +194,10 @@ async fn not_reached(
         message.push_str("; ");
         message.push_str(&besides);
     }
-    let causes = stall::likely_causes(control.publisher, control.subscriber, wait.request.subscriptions).await;
+    let Request { subscriptions, wal_segment_bytes, mode, .. } = *wait.request;
+    let stop = mode == GateMode::Quiesced;
+    let causes =
+        stall::likely_causes(control.publisher, control.subscriber, subscriptions, wal_segment_bytes, stop).await;
     if !causes.is_empty() {
         message.push_str("; likely because ");
         message.push_str(&causes.join("; "));
@@ -206,8 +211,9 @@ async fn not_reached(
 
 /// Why a temporary slot was refused, for people.
 fn refusal(error: &Error) -> String {
-    let grant = if error.kind() == ErrorKind::Permission { " (ALTER ROLE ... REPLICATION)" } else { "" };
-    format!("{error}{grant}")
+    let remedy =
+        if error.kind() == ErrorKind::Permission { "ALTER ROLE ... REPLICATION" } else { "max_replication_slots" };
+    format!("{error} ({remedy} on the publisher)")
 }
 
 /// Whether a failure says something of the run as a whole, and not only of the slot.
@@ -280,7 +286,10 @@ async fn quiesced(
             }
         }
         let (not_yet, position) = match attempt(control, keepers, slot.as_ref(), request).await? {
-            Attempt::Accepted(point) => return Ok(Ok(Opened { point: *point, window: None })),
+            Attempt::Accepted(mut point) => {
+                point.raise = refused.as_ref().filter(|_| request.mode == GateMode::Live).map(refusal);
+                return Ok(Ok(Opened { point: *point, window: None }));
+            }
             Attempt::NotYet(not_yet, position) => (not_yet, position),
             Attempt::Undecodable(error) => {
                 tracing::warn!(%error, "the publications cannot be decoded; going on without a temporary slot");
@@ -378,6 +387,7 @@ async fn attempt(
             applied_lsn: Some(target),
             lag_bytes: Some(0),
             proof: stillness.proof().to_owned(),
+            raise: None,
             in_flight: (0, 0),
             decoded_bytes: None,
             waited: Duration::ZERO,
@@ -399,6 +409,7 @@ async fn unrelated(keepers: &Keepers, id: u32, begun: Instant) -> Result<Opened>
         applied_lsn: None,
         lag_bytes: None,
         proof: "none: two unrelated snapshots".to_owned(),
+        raise: None,
         in_flight: (0, 0),
         decoded_bytes: None,
         waited: begun.elapsed(),

@@ -2,8 +2,11 @@
 
 pub mod csv_report;
 pub mod json;
+pub mod lag;
 pub mod plan;
 pub mod preflight;
+pub mod sequences;
+pub mod setval;
 pub mod text;
 
 mod closing;
@@ -14,3 +17,5 @@ pub(crate) use crate::run::figures;
 
 #[cfg(test)]
 pub(crate) mod fixtures;
+#[cfg(test)]
+pub(crate) mod fixtures_ops;

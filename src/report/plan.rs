@@ -187,4 +187,79 @@ mod tests {
         let document = crate::report::json::render(&plan()).unwrap();
         assert_eq!(serde_json::from_slice::<PlanOutcome>(&document).unwrap(), plan());
     }
+
+    /// The README shows this document.
+    #[test]
+    fn the_json_document() {
+        let mut plan = plan();
+        plan.tables.truncate(1);
+        plan.tables[0].statements.publisher.truncate(1);
+        plan.tables[0].name = "orders".into();
+        let statements = &mut plan.tables[0].statements;
+        for statement in statements.publisher.iter_mut().chain(&mut statements.subscriber) {
+            *statement = statement.replace("a\nb", "orders");
+        }
+        plan.findings.clear();
+        let document = String::from_utf8(crate::report::json::render(&plan).unwrap()).unwrap();
+        insta::assert_snapshot!(document, @r#"
+        {
+          "schema_version": 1,
+          "tool": {
+            "name": "triplecheck",
+            "version": "0.1.0"
+          },
+          "publisher": {
+            "server_version": "14.23",
+            "host": "db1",
+            "port": 5432,
+            "database": "shop",
+            "user": "checker",
+            "system_identifier": "7400000000000000001"
+          },
+          "subscriber": {
+            "server_version": "16.4",
+            "host": "/run/postgresql",
+            "port": 5432,
+            "database": "shop",
+            "user": "checker",
+            "system_identifier": "7400000000000000001"
+          },
+          "tables": [
+            {
+              "schema": "public",
+              "name": "orders",
+              "scan": "heap scan",
+              "why": "it fits into one snapshot's age.",
+              "key": [
+                "id",
+                "line"
+              ],
+              "chunks": 61,
+              "chunked_by": "key range",
+              "rows_estimate": 4000000,
+              "bytes_estimate": 900000000,
+              "slices": {
+                "publisher": 64,
+                "subscriber": 48
+              },
+              "statements": {
+                "publisher": [
+                  "COPY (SELECT \"id\" FROM \"public\".\"orders\" WHERE x = 0) TO STDOUT"
+                ],
+                "subscriber": [
+                  "COPY (SELECT \"id\" FROM \"public\".\"orders\" WHERE x = 9) TO STDOUT"
+                ]
+              },
+              "reason": null,
+              "message": null
+            }
+          ],
+          "excluded": [
+            "public.audit"
+          ],
+          "findings": []
+        }
+        "#);
+        crate::report::fixtures_ops::assert_in_readme("plan", &document);
+    }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::catalog::{Catalog, Missing, Unpaired};
+use crate::catalog::{Catalog, Missing, ServerFacts, Unpaired};
 use crate::compare::{Checks, TableOutcome};
 use crate::config::{CheckSet, Config};
 use crate::connect::Endpoint;
@@ -17,11 +17,11 @@ use crate::side::{Side, Sides};
 use crate::verdict::{Reason, Verdict};
 
 /// Everything is complete and matches.
-const EXIT_MATCH: u8 = 0;
+pub(crate) const EXIT_MATCH: u8 = 0;
 /// At least one difference was proven.
-const EXIT_DIFFERENT: u8 = 1;
+pub(crate) const EXIT_DIFFERENT: u8 = 1;
 /// No difference was seen, but something is unproven.
-const EXIT_UNPROVEN: u8 = 3;
+pub(crate) const EXIT_UNPROVEN: u8 = 3;
 
 /// What a run has come to.
 pub(crate) struct Settled<'a> {
@@ -44,7 +44,11 @@ pub(crate) fn tool() -> Tool {
 
 /// The name of a server as reports have it.
 pub(crate) fn server(catalog: &Catalog, endpoints: &Sides<Endpoint>, side: Side) -> Server {
-    let (facts, endpoint) = (catalog.servers.get(side), endpoints.get(side));
+    server_of(catalog.servers.get(side), endpoints.get(side))
+}
+
+/// The same of what a server says about itself.
+pub(crate) fn server_of(facts: &ServerFacts, endpoint: &Endpoint) -> Server {
     Server {
         server_version: facts.version.clone(),
         host: endpoint.host.clone(),
@@ -56,7 +60,7 @@ pub(crate) fn server(catalog: &Catalog, endpoints: &Sides<Endpoint>, side: Side)
 }
 
 /// The exit code that a verdict stands for.
-fn exit_code(verdict: Verdict) -> u8 {
+pub(crate) fn exit_code(verdict: Verdict) -> u8 {
     match verdict {
         Verdict::Match => EXIT_MATCH,
         Verdict::Different => EXIT_DIFFERENT,
@@ -171,6 +175,7 @@ fn sync_point(catalog: &Catalog, point: &SyncPoint, held: Duration) -> SyncPoint
         publisher_lsn: point.publisher_lsn,
         applied_lsn: point.applied_lsn,
         proof: point.proof.clone(),
+        raise: point.raise.clone(),
         publisher_snapshot: point.snapshots.publisher.text.clone(),
         subscriber_snapshot: point.snapshots.subscriber.text.clone(),
         in_flight: in_flight(point),

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::catalog::{SequenceFacts, SequencePair};
+use crate::catalog::{FedColumn, SequenceFacts, SequencePair};
 use crate::compare::agree;
 use crate::connect::Session;
 use crate::error::ErrorKind;
@@ -67,8 +67,39 @@ async fn read_one(session: &Session, side: Side, name: &QualifiedName, facts: &S
     }
 }
 
+/// The last value in a column that a sequence feeds: the largest, or the smallest for a sequence that counts down.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum End {
+    /// Nobody looked: the column is no part of the comparison, or holds no numbers.
+    #[default]
+    NotRead,
+    /// It was read; `None` where there are no values.
+    Value(Option<Next>),
+    /// It was asked for and could not be had: reason and message.
+    Unread(Reason, String),
+}
+
+impl End {
+    /// From what the server gave. A fraction is cut off: the next whole number is still free.
+    pub(crate) fn from_text(text: Option<&str>) -> Self {
+        match text.map(|text| text.split_once('.').map_or(text, |(whole, _)| whole).parse()) {
+            None => Self::Value(None),
+            Some(Ok(value)) => Self::Value(Some(value)),
+            Some(Err(_)) => Self::Unread(Reason::Unsupported, "its last value is not a finite number".to_owned()),
+        }
+    }
+
+    /// The value, where there is one.
+    pub(crate) fn value(&self) -> Option<Next> {
+        match self {
+            Self::Value(value) => *value,
+            Self::NotRead | Self::Unread(..) => None,
+        }
+    }
+}
+
 /// The last value in each column that a sequence feeds, by table and column.
-pub(crate) type Ends = HashMap<(QualifiedName, String), Sides<Option<Option<String>>>>;
+pub(crate) type Ends = HashMap<(QualifiedName, String), Sides<End>>;
 
 /// Judges all sequences.
 pub(crate) fn judge_all(pairs: &[SequencePair], states: &Sides<Vec<State>>, ends: &Ends) -> Vec<SequenceOutcome> {
@@ -76,29 +107,27 @@ pub(crate) fn judge_all(pairs: &[SequencePair], states: &Sides<Vec<State>>, ends
     pairs
         .iter()
         .zip(both)
-        .map(|(pair, (publisher, subscriber))| {
-            let owner = pair.owner.as_ref().map(|owner| (owner.table.clone(), owner.column.clone()));
-            let end = owner.and_then(|owner| ends.get(&owner)).cloned().unwrap_or_default();
-            judge(pair, Sides { publisher, subscriber }, &end)
-        })
+        .map(|(pair, (publisher, subscriber))| judge(pair, Sides { publisher, subscriber }, &ends_of(pair, ends)))
         .collect()
+}
+
+/// The ends of the columns of a sequence, in their order.
+pub(crate) fn ends_of(pair: &SequencePair, ends: &Ends) -> Vec<Sides<End>> {
+    let of = |fed: &FedColumn| ends.get(&(fed.table.clone(), fed.column.clone())).cloned().unwrap_or_default();
+    pair.columns.iter().map(of).collect()
 }
 
 /// Sequences that were not looked at, because no sync point was reached.
 pub(crate) fn unread(pairs: &[SequencePair]) -> Vec<SequenceOutcome> {
     let state = State::Unread(Reason::NotRead, "not read: no sync point was reached".to_owned());
-    pairs.iter().map(|pair| judge(pair, Sides::new(&state, &state), &Sides::default())).collect()
+    pairs.iter().map(|pair| judge(pair, Sides::new(&state, &state), &[])).collect()
 }
 
-/// Judges one sequence. `ends` is the last value in the column that it feeds on each side, as far as that was read.
+/// Judges one sequence. `ends` are the last values in the columns that it feeds.
 ///
-/// Safe is a next value that is not behind the publisher's, and beyond every value in its column unless the publisher's
+/// Safe is a next value that is not behind the publisher's, and beyond every value in its columns unless the publisher's
 /// own is not either.
-pub(crate) fn judge(
-    pair: &SequencePair,
-    states: Sides<&State>,
-    ends: &Sides<Option<Option<String>>>,
-) -> SequenceOutcome {
+pub(crate) fn judge(pair: &SequencePair, states: Sides<&State>, ends: &[Sides<End>]) -> SequenceOutcome {
     let name = &pair.name;
     let next = states.map(|state| match state {
         State::Next(next) => Some(*next),
@@ -145,11 +174,10 @@ pub(crate) fn judge(
         return outcome(Verdict::Unproven, Some(Reason::Unsupported), Some(message));
     }
     // Descending sequences are judged in a mirror.
-    let sign = if facts.increment < 0 { -1 } else { 1 };
-    let end = |side: Side| ends.get(side).as_ref().and_then(Option::as_ref).and_then(|text| text.parse::<Next>().ok());
-    let beyond = |next: Next, side: Side| end(side).is_none_or(|end| next * sign > end * sign);
+    let sign = direction(facts);
     let behind = subscriber * sign < publisher * sign;
-    let collides = !beyond(subscriber, Side::Subscriber) && beyond(publisher, Side::Publisher);
+    let collides =
+        ends.iter().any(|end| !beyond(subscriber, &end.subscriber, facts) && beyond(publisher, &end.publisher, facts));
     let message = if behind {
         let by = (publisher - subscriber).abs();
         Some(format!(
@@ -160,26 +188,62 @@ pub(crate) fn judge(
     } else {
         None
     };
+    if message.is_none() {
+        let unread = ends.iter().flat_map(|end| [&end.publisher, &end.subscriber]).find_map(|end| match end {
+            End::Unread(reason, message) => Some((*reason, message.clone())),
+            End::NotRead | End::Value(_) => None,
+        });
+        if let Some((reason, message)) = unread {
+            return outcome(Verdict::Unproven, Some(reason), Some(message));
+        }
+    }
     outcome(agree(Some(&true), Some(&!(behind || collides))), None, message)
+}
+
+/// 1 for a sequence that counts up, -1 for one that counts down.
+pub(crate) fn direction(facts: &SequenceFacts) -> Next {
+    if facts.increment < 0 { -1 } else { 1 }
+}
+
+/// Whether a next value is beyond the last value in a column, as far as that is known.
+pub(crate) fn beyond(next: Next, end: &End, facts: &SequenceFacts) -> bool {
+    let sign = direction(facts);
+    end.value().is_none_or(|end| next * sign > end.saturating_mul(sign))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::sequence_pair as pair;
     use super::*;
-
-    fn pair(increment: i64, cycle: bool) -> SequencePair {
-        let facts = SequenceFacts { oid: 1, increment, min: -100, max: 100, cycle, readable: true };
-        SequencePair {
-            name: QualifiedName::new("public", "s"),
-            definitions: Sides::new(Some(facts.clone()), Some(facts)),
-            owner: None,
-        }
-    }
 
     fn verdict(pair: &SequencePair, publisher: Next, subscriber: Next, ends: (&str, &str)) -> Verdict {
         let states = (State::Next(publisher), State::Next(subscriber));
-        let end = |text: &str| Some((!text.is_empty()).then(|| text.to_owned()));
-        judge(pair, Sides::new(&states.0, &states.1), &Sides::new(end(ends.0), end(ends.1))).verdict
+        let end = |text: &str| End::from_text((!text.is_empty()).then_some(text));
+        judge(pair, Sides::new(&states.0, &states.1), &[Sides::new(end(ends.0), end(ends.1))]).verdict
+    }
+
+    #[test]
+    fn every_column_counts_and_one_that_was_not_read_is_no_proof() {
+        let at = |next| State::Next(next);
+        let value = |publisher, subscriber| Sides::new(End::Value(Some(publisher)), End::Value(subscriber));
+        let of = |ends: &[Sides<End>]| {
+            let outcome = judge(&pair(1, false), Sides::new(&at(11), &at(12)), ends);
+            (outcome.verdict, outcome.reason)
+        };
+        assert_eq!(of(&[value(10, Some(10)), value(5, Some(5))]), (Verdict::Match, None));
+        assert_eq!(of(&[value(10, Some(10)), value(5, Some(12))]), (Verdict::Different, None));
+        let unread = Sides::new(End::Value(None), End::Unread(Reason::PermissionDenied, "m".into()));
+        assert_eq!(of(&[value(10, Some(10)), unread.clone()]), (Verdict::Unproven, Some(Reason::PermissionDenied)));
+        assert_eq!(of(&[value(10, Some(12)), unread]), (Verdict::Different, None));
+        assert_eq!(of(&[Sides::default()]), (Verdict::Match, None));
+    }
+
+    #[test]
+    fn ends_are_whole_numbers() {
+        assert_eq!(End::from_text(None), End::Value(None));
+        assert_eq!(End::from_text(Some("12.75")), End::Value(Some(12)));
+        assert_eq!(End::from_text(Some("-9223372036854775808")), End::Value(Some(i64::MIN.into())));
+        assert!(matches!(End::from_text(Some("NaN")), End::Unread(Reason::Unsupported, _)));
     }
 
     #[test]
@@ -222,9 +286,8 @@ mod tests {
     fn what_is_absent_or_unread() {
         let pair = pair(1, false);
         let unread = State::Unread(Reason::PermissionDenied, "m".into());
-        let judged = |publisher: &State, subscriber: &State| {
-            judge(&pair, Sides::new(publisher, subscriber), &Sides::default()).verdict
-        };
+        let judged =
+            |publisher: &State, subscriber: &State| judge(&pair, Sides::new(publisher, subscriber), &[]).verdict;
         assert_eq!(judged(&State::Next(1), &State::Absent), Verdict::Different);
         assert_eq!(judged(&State::Next(1), &unread), Verdict::Unproven);
         assert_eq!(judged(&unread, &State::Next(1)), Verdict::Unproven);

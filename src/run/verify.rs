@@ -62,9 +62,8 @@ pub async fn verify(config: Config, events: Events, stop: CancellationToken) -> 
     };
     let settings = Settings { samples: config.samples, show_values: config.show_values, limits: limits(&config) };
     events(Event::Connected { publisher: name(Side::Publisher), subscriber: name(Side::Subscriber) });
-    if config.gate != GateMode::None && servers.facts.publisher.in_recovery {
-        return Err(Error::new(ErrorKind::Usage, "the publisher is a standby, whose writes happen elsewhere")
-            .with_hint("name the primary that the subscription is fed by as --publisher"));
+    if config.gate != GateMode::None {
+        refuse_standby(&servers)?;
     }
     let catalog = interruptible(&stop, read_catalog(&servers, &config)).await?;
     events(Event::Catalogued { tables: catalog.tables.len(), findings: catalog.findings.clone() });
@@ -88,11 +87,20 @@ pub async fn verify(config: Config, events: Events, stop: CancellationToken) -> 
     Ok(run.finish(started, interrupted))
 }
 
-async fn interruptible<T>(stop: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
+pub(crate) async fn interruptible<T>(stop: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::select! {
         result = work => result,
         () = stop.cancelled() => Err(Error::new(ErrorKind::Interrupted, "interrupted before anything was compared")),
     }
+}
+
+/// A standby's position is not the one that its subscribers have to reach.
+pub(crate) fn refuse_standby(servers: &Servers) -> Result<()> {
+    if servers.facts.publisher.in_recovery {
+        return Err(Error::new(ErrorKind::Usage, "the publisher is a standby, whose writes happen elsewhere")
+            .with_hint("name the primary that the subscription is fed by as --publisher"));
+    }
+    Ok(())
 }
 
 pub(crate) fn limits(config: &Config) -> Limits {
@@ -127,9 +135,10 @@ fn context(
     sequences: &[SequencePair],
     config: &Config,
 ) -> Arc<TableContext> {
-    let fed = sequences.iter().filter(|_| config.checks.sequence).filter_map(|sequence| {
-        let owner = sequence.owner.as_ref().filter(|owner| owner.table == pair.name)?;
-        let column = pair.columns.iter().find(|column| column.name == owner.column)?;
+    let fed = sequences.iter().filter(|_| config.checks.sequence);
+    let fed = fed.flat_map(|sequence| sequence.columns.iter().map(move |column| (sequence, column)));
+    let fed = fed.filter(|(_, fed)| fed.table == pair.name).filter_map(|(sequence, fed)| {
+        let column = pair.columns.iter().find(|column| column.name == fed.column)?;
         let descending = sequence.definitions.publisher.as_ref().is_some_and(|facts| facts.increment < 0);
         matches!(column.types.publisher.builtin(), Some("int2" | "int4" | "int8"))
             .then(|| SequenceColumn { name: column.name.clone(), descending })
@@ -403,6 +412,8 @@ impl Run {
             chunks.append(&mut finished.chunks);
             for (column, end) in finished.sequence_ends {
                 let table = QualifiedName::new(&finished.outcome.schema, &finished.outcome.name);
+                let end =
+                    end.map(|end| end.map_or(sequences::End::NotRead, |end| sequences::End::from_text(end.as_deref())));
                 ends.insert((table, column), end);
             }
             tables.push(finished.outcome);

@@ -1,0 +1,553 @@
+//! Why replication lags or stands still: causes from what was seen, without I/O.
+
+use std::time::Duration;
+
+use crate::catalog::Severity;
+use crate::gate::causes::{Cause, Code, cause};
+use crate::gate::health::{FeedHealth, Health, NAMED_AT_MOST, Origin, Slot, SlotHealth, SubscriptionHealth, Wait};
+use crate::gate::rules::Writer;
+use crate::lsn::Lsn;
+use crate::sql;
+
+/// Silence from which on a connection counts as dead: the publisher speaks at least every `wal_sender_timeout / 2`, by
+/// default 30 s.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// A transaction of the publisher that has been open for longer is named: it keeps WAL, and its commit brings all it did.
+const LONG_TRANSACTION_SECONDS: u64 = 60;
+
+/// How a subscription moved between looks. The default is that of a single look: nothing is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Motion {
+    /// Whether there was a look before this one.
+    pub(crate) watched: bool,
+    /// For how long the flushed position has not moved although there was something to flush; `None` where it moved, or
+    /// nobody watched.
+    pub(crate) still: Option<Duration>,
+    /// For how long the worker has been in the same transaction.
+    pub(crate) in_transaction: Option<Duration>,
+    /// Whether errors were counted meanwhile.
+    pub(crate) new_errors: bool,
+    /// Bytes that decoding has put on disk meanwhile.
+    pub(crate) newly_spilled: u64,
+    /// Bytes a second: written by the publisher, and flushed on the subscriber; only where the latter is less.
+    pub(crate) falling_behind: Option<(u64, u64)>,
+}
+
+/// The causes that speak of one subscription, the most telling first.
+pub(crate) fn of_feed(health: &Health, feed: &FeedHealth, motion: &Motion) -> Vec<Cause> {
+    let name = &feed.feed.name;
+    let Some(subscription) = &feed.subscription else {
+        let evidence = format!("subscription {name} cannot be seen any longer");
+        return vec![cause(Code::SubscriptionGone, Severity::Error, evidence, "start again with what there is now")];
+    };
+    let lags = lag(health, feed).is_none_or(|bytes| bytes > 0);
+    let mut causes = Vec::new();
+    if !subscription.enabled {
+        causes.push(cause(
+            Code::SubscriptionDisabled,
+            Severity::Error,
+            format!("subscription {name} is disabled"),
+            format!("ALTER SUBSCRIPTION {} ENABLE", sql::identifier(name)),
+        ));
+    }
+    causes.extend(slot_causes(feed));
+    causes.extend(another_publisher(health, feed, subscription, motion));
+    causes.extend(worker_absent(health, feed, subscription));
+    if let Some(errors) = subscription.apply_errors.filter(|&errors| errors > 0) {
+        let severity = match (motion.new_errors, motion.still.is_some()) {
+            (true, _) => Severity::Error,
+            (false, true) => Severity::Warning,
+            (false, false) => Severity::Info,
+        };
+        causes.push(cause(
+            Code::ApplyErrors,
+            severity,
+            format!("subscription {name} has counted {errors} apply errors"),
+            "look at the subscriber's log",
+        ));
+    }
+    if lags && (motion.still.is_some() || !motion.watched) {
+        causes.extend(blocked(subscription));
+    }
+    causes.extend(origin(feed, subscription));
+    let root = causes.iter().any(|cause| cause.severity == Severity::Error && cause.code != Code::WorkerAbsent.text());
+    let consequence = if root { Severity::Info } else { Severity::Error };
+    for cause in causes.iter_mut().filter(|cause| cause.code == Code::WorkerAbsent.text()) {
+        cause.severity = consequence;
+    }
+    if let Slot::There(SlotHealth { active: false, .. }) = &feed.slot {
+        let severity =
+            if causes.iter().any(|cause| cause.severity == Severity::Error) { Severity::Info } else { Severity::Error };
+        let evidence = format!("slot {} is inactive: no walsender serves it", feed.feed.slot);
+        causes.push(cause(Code::SlotInactive, severity, evidence, "look at the subscriber's log"));
+    }
+    for (table, state) in &subscription.not_ready {
+        causes.push(cause(
+            Code::TableNotReady,
+            Severity::Warning,
+            format!("table {table} of subscription {name} is not ready (state {state})"),
+            "wait for the copy to end; where it does not, look at the subscriber's log",
+        ));
+    }
+    if lags {
+        causes.extend(silence(subscription));
+        causes.extend(large_transaction(feed, subscription, motion));
+        causes.extend(falling_behind(health, feed, motion));
+        let explained = causes.iter().any(|cause| cause.severity > Severity::Info);
+        if let Some(still) = motion.still.filter(|_| !explained) {
+            causes.push(cause(
+                Code::Unexplained,
+                Severity::Warning,
+                format!("the flushed position of subscription {name} has not moved for {} s", still.as_secs()),
+                "look at the logs of both servers",
+            ));
+        }
+    }
+    causes.sort_by_key(|cause| std::cmp::Reverse(cause.severity));
+    causes
+}
+
+/// Transactions of the publisher that hold back what follows them. With `all`, those that have just begun as well.
+pub(crate) fn of_writers(writers: &[Writer], all: bool) -> Vec<Cause> {
+    let long = writers.iter().filter_map(|writer| match writer {
+        Writer::Session { seconds, .. } => {
+            let long = seconds.is_some_and(|seconds| seconds >= LONG_TRANSACTION_SECONDS);
+            (all || long).then(|| {
+                cause(
+                    Code::LongTransaction,
+                    Severity::Warning,
+                    writer.to_string(),
+                    "end it, or ask its application to commit in smaller pieces",
+                )
+            })
+        }
+        Writer::Prepared { .. } => Some(cause(
+            Code::PreparedTransaction,
+            Severity::Warning,
+            writer.to_string(),
+            "COMMIT PREPARED or ROLLBACK PREPARED it",
+        )),
+    });
+    long.take(NAMED_AT_MOST).collect()
+}
+
+/// What replay is short of the publisher's position; `None` where its slot is not there.
+pub(crate) fn lag(health: &Health, feed: &FeedHealth) -> Option<u64> {
+    match &feed.slot {
+        Slot::There(slot) => slot.applied().map(|applied| health.insert.bytes_since(applied)),
+        Slot::Missing { .. } => None,
+    }
+}
+
+fn slot_causes(feed: &FeedHealth) -> Vec<Cause> {
+    let (name, slot) = (&feed.feed.name, &feed.feed.slot);
+    match &feed.slot {
+        Slot::Missing { instead, spare } => {
+            let mut evidence = format!(
+                "slot {slot} does not exist on the publisher any longer, or never did: subscription {name} asks for it"
+            );
+            if let Some(instead) = instead {
+                evidence.push_str(&format!("; the publisher has {instead} of that name"));
+            }
+            let remedy = match spare.first() {
+                Some(first) => {
+                    evidence.push_str(&format!("; slots of this database that nothing uses: {}", spare.join(", ")));
+                    let quoted = sql::identifier(name);
+                    format!(
+                        "if {first} is the one that was made for it: ALTER SUBSCRIPTION {quoted} DISABLE; ALTER SUBSCRIPTION \
+                         {quoted} SET (slot_name = {}); ALTER SUBSCRIPTION {quoted} ENABLE",
+                        sql::literal(first).trim_start()
+                    )
+                }
+                None => "check that --publisher and --subscriber are not swapped and that this is the right cluster and database; \
+                     without its slot, changes are lost and the subscriber must be made anew"
+                    .to_owned(),
+            };
+            vec![cause(Code::WrongSlot, Severity::Error, evidence, remedy)]
+        }
+        Slot::There(health) => match health.wal_status.as_deref() {
+            Some("lost") => vec![cause(
+                Code::SlotLost,
+                Severity::Error,
+                format!("slot {slot} has wal_status lost"),
+                "WAL that it needs is gone: the subscriber must be made anew",
+            )],
+            Some("unreserved") => vec![cause(
+                Code::SlotLost,
+                Severity::Error,
+                format!("slot {slot} has wal_status unreserved"),
+                "raise max_slot_wal_keep_size on the publisher at once: WAL that the slot needs can go at the next checkpoint",
+            )],
+            _ => Vec::new(),
+        },
+    }
+}
+
+fn another_publisher(
+    health: &Health,
+    feed: &FeedHealth,
+    subscription: &SubscriptionHealth,
+    motion: &Motion,
+) -> Option<Cause> {
+    let (name, slot) = (&feed.feed.name, &feed.feed.slot);
+    let worker = subscription.worker.as_ref()?;
+    let received = worker.received?;
+    let evidence = match &feed.slot {
+        _ if received > health.insert => {
+            format!(
+                "the worker of subscription {name} has received up to {received}, beyond this publisher's end at {}",
+                health.insert
+            )
+        }
+        Slot::There(SlotHealth { active: false, .. }) if motion.still.is_some() && !silent(worker.silent_ms) => {
+            format!(
+                "the worker of subscription {name} (process {}) is connected to a publisher, but slot {slot} of this one is inactive",
+                worker.pid
+            )
+        }
+        _ => return None,
+    };
+    let remedy = "compare the connection string of the subscription (subconninfo) with --publisher";
+    Some(cause(Code::AnotherPublisher, Severity::Error, evidence, remedy))
+}
+
+fn worker_absent(health: &Health, feed: &FeedHealth, subscription: &SubscriptionHealth) -> Vec<Cause> {
+    let name = &feed.feed.name;
+    if !subscription.enabled || subscription.worker.is_some() {
+        return Vec::new();
+    }
+    let mut causes = Vec::new();
+    let workers = health.workers;
+    if workers.in_use >= workers.limit {
+        causes.push(cause(
+            Code::WorkersExhausted,
+            Severity::Error,
+            format!(
+                "{} of max_logical_replication_workers = {} logical replication workers are in use on the subscriber, and none \
+                 runs for subscription {name}",
+                workers.in_use, workers.limit
+            ),
+            "raise max_logical_replication_workers (and max_worker_processes) on the subscriber and restart it",
+        ));
+    }
+    let evidence = format!("subscription {name} has no apply worker");
+    let remedy = "look at the subscriber's log: the connection string, the password or the REPLICATION privilege on the \
+                  publisher may be wrong, or max_worker_processes used up";
+    causes.push(cause(Code::WorkerAbsent, Severity::Error, evidence, remedy));
+    causes
+}
+
+fn blocked(subscription: &SubscriptionHealth) -> Vec<Cause> {
+    let of = |wait: &Wait| {
+        let what = match (&wait.table, wait.kind.as_str()) {
+            (Some(table), "tuple") => format!("a row of {table}"),
+            (Some(table), _) => format!("a lock on {table}"),
+            (None, "transactionid") => "a row that another transaction has changed".to_owned(),
+            (None, kind) => format!("a lock ({kind})"),
+        };
+        let known =
+            [wait.application.clone(), wait.state.clone(), wait.seconds.map(|seconds| format!("for {seconds} s"))];
+        let known: Vec<_> = known.into_iter().flatten().collect();
+        let known = if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };
+        // pg_blocking_pids() gives 0 for a prepared transaction (PostgreSQL manual, "Session Information Functions").
+        let (holder, remedy) = match wait.blocker {
+            0 => (
+                "a prepared transaction".to_owned(),
+                "COMMIT PREPARED or ROLLBACK PREPARED it on the subscriber (pg_prepared_xacts)".to_owned(),
+            ),
+            pid => (
+                format!("process {pid}{known}"),
+                format!("end that transaction: SELECT pg_terminate_backend({pid}) on the subscriber"),
+            ),
+        };
+        let evidence = format!("worker {} waits for {what}, held by {holder} of the subscriber", wait.worker);
+        cause(Code::ApplyBlocked, Severity::Error, evidence, remedy)
+    };
+    subscription.waits.iter().take(NAMED_AT_MOST).map(of).collect()
+}
+
+fn origin(feed: &FeedHealth, subscription: &SubscriptionHealth) -> Option<Cause> {
+    let (name, oid) = (&feed.feed.name, feed.feed.oid);
+    match subscription.origin {
+        Origin::Missing => Some(cause(
+            Code::OriginMissing,
+            Severity::Error,
+            format!("replication origin pg_{oid} of subscription {name} does not exist"),
+            "the subscription was not created properly: drop it and create it again",
+        )),
+        // Once it is enabled, its changes move the origin, or its errors tell.
+        Origin::Unset if !subscription.enabled && !subscription.copied => Some(cause(
+            Code::OriginNotAdvanced,
+            Severity::Warning,
+            format!("origin pg_{oid} of subscription {name}, which did not copy its tables, was never advanced"),
+            format!(
+                "if the subscriber is a clone: SELECT pg_replication_origin_advance('pg_{oid}', '<LSN of the restore point>'), \
+                 and only then ENABLE"
+            ),
+        )),
+        Origin::Unknown | Origin::Unset | Origin::At(_) => None,
+    }
+}
+
+fn silent(silent_ms: Option<u64>) -> bool {
+    silent_ms.is_some_and(|silent| Duration::from_millis(silent) > SILENCE_MAX)
+}
+
+fn silence(subscription: &SubscriptionHealth) -> Option<Cause> {
+    let worker = subscription.worker.as_ref()?;
+    // One that waits or applies does not listen.
+    if !silent(worker.silent_ms) || !subscription.waits.is_empty() || worker.transaction.is_some() {
+        return None;
+    }
+    let seconds = worker.silent_ms.unwrap_or_default() / 1000;
+    let evidence = format!("worker {} has not heard from the publisher for {seconds} s", worker.pid);
+    let remedy = "check the network between the two: security groups, the port, limits on its bandwidth";
+    Some(cause(Code::NetworkSilence, Severity::Error, evidence, remedy))
+}
+
+fn large_transaction(feed: &FeedHealth, subscription: &SubscriptionHealth, motion: &Motion) -> Option<Cause> {
+    motion.still?;
+    let worker = subscription.worker.as_ref().filter(|_| subscription.waits.is_empty())?;
+    let name = &feed.feed.name;
+    let evidence = match (motion.in_transaction, motion.newly_spilled) {
+        (Some(time), _) => format!(
+            "the worker of subscription {name} (process {}) has been applying one transaction for {} s",
+            worker.pid,
+            time.as_secs()
+        ),
+        (None, bytes @ 1..) => {
+            format!(
+                "slot {} has put {bytes} bytes of large transactions on disk while they are decoded",
+                feed.feed.slot
+            )
+        }
+        (None, 0) => return None,
+    };
+    let remedy = "it ends by itself; ask application teams to commit in smaller pieces";
+    Some(cause(Code::LargeTransaction, Severity::Warning, evidence, remedy))
+}
+
+fn falling_behind(health: &Health, feed: &FeedHealth, motion: &Motion) -> Option<Cause> {
+    let (written, flushed) = motion.falling_behind?;
+    let mut evidence =
+        format!("{written} bytes of WAL are written each second, and {flushed} flushed on the subscriber");
+    let mut remedy = "schedule what writes most for quieter hours, or give the subscriber more resources".to_owned();
+    if let Slot::There(slot) = &feed.slot {
+        let behind = |later: Lsn, earlier: Option<Lsn>| earlier.map(|earlier| later.bytes_since(earlier));
+        match (behind(health.insert, slot.sent), slot.sent.and_then(|sent| behind(sent, slot.applied()))) {
+            (Some(unsent), Some(unapplied)) if unapplied > unsent => {
+                evidence.push_str(&format!(
+                    "; {unapplied} bytes are sent and not yet applied: the subscriber is the slower one"
+                ));
+            }
+            (Some(unsent), Some(_)) => {
+                evidence.push_str(&format!("; {unsent} bytes are not yet sent"));
+                match slot.sender_waits.as_deref() {
+                    Some("Client/WalSenderWriteData") => {
+                        evidence.push_str(", and the walsender waits for the network or the subscriber to take them");
+                    }
+                    _ => remedy.push_str("; several slots with a part of the tables each decode side by side"),
+                }
+            }
+            _ => {}
+        }
+    }
+    Some(cause(Code::FallingBehind, Severity::Warning, evidence, remedy))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::Feed;
+    use crate::gate::health::{Worker, Workers};
+
+    /// Everything is in order, 100 bytes behind.
+    fn healthy() -> Health {
+        let slot = SlotHealth {
+            active: true,
+            wal_status: Some("reserved".into()),
+            confirmed: Some(Lsn(900)),
+            replay: Some(Lsn(900)),
+            sent: Some(Lsn(1000)),
+            ..SlotHealth::default()
+        };
+        let worker = Worker { pid: 77, received: Some(Lsn(1000)), silent_ms: Some(10), transaction: None };
+        let subscription = SubscriptionHealth {
+            enabled: true,
+            worker: Some(worker),
+            copied: true,
+            apply_errors: Some(0),
+            ..SubscriptionHealth::default()
+        };
+        Health {
+            insert: Lsn(1000),
+            flushed: Lsn(1000),
+            feeds: vec![FeedHealth {
+                feed: Feed { oid: 16_385, name: "s".into(), slot: "s".into() },
+                slot: Slot::There(slot),
+                subscription: Some(subscription),
+            }],
+            writers: vec![],
+            workers: Workers { in_use: 1, limit: 4 },
+        }
+    }
+
+    fn still() -> Motion {
+        Motion { watched: true, still: Some(Duration::from_secs(10)), ..Motion::default() }
+    }
+
+    fn slot(health: &mut Health) -> &mut SlotHealth {
+        match &mut health.feeds[0].slot {
+            Slot::There(slot) => slot,
+            Slot::Missing { .. } => panic!("a slot"),
+        }
+    }
+
+    fn subscription(health: &mut Health) -> &mut SubscriptionHealth {
+        health.feeds[0].subscription.as_mut().unwrap()
+    }
+
+    fn found(health: &Health, motion: &Motion) -> Vec<String> {
+        let causes = of_feed(health, &health.feeds[0], motion);
+        causes.iter().map(|cause| format!("{:?} {}", cause.severity, cause.code)).collect()
+    }
+
+    fn with(change: impl FnOnce(&mut Health)) -> Health {
+        let mut health = healthy();
+        change(&mut health);
+        health
+    }
+
+    #[test]
+    fn nothing_is_wrong() {
+        assert!(found(&healthy(), &Motion::default()).is_empty());
+        // Errors of long ago, and of somebody else, are not what holds it up now.
+        let past = with(|health| subscription(health).apply_errors = Some(3));
+        let moving = Motion { in_transaction: Some(Duration::from_secs(5)), ..Motion::default() };
+        assert_eq!(found(&past, &moving), ["Info apply_errors"]);
+        assert_eq!(found(&healthy(), &still()), ["Warning unexplained"]);
+    }
+
+    #[test]
+    fn what_follows_from_a_cause_is_information() {
+        let disabled = with(|health| {
+            slot(health).active = false;
+            subscription(health).enabled = false;
+            subscription(health).worker = None;
+        });
+        assert_eq!(found(&disabled, &still()), ["Error subscription_disabled", "Info slot_inactive"]);
+        let absent = with(|health| {
+            slot(health).active = false;
+            subscription(health).worker = None;
+        });
+        assert_eq!(found(&absent, &still()), ["Error worker_absent", "Info slot_inactive"]);
+        let failing = Motion { new_errors: true, ..still() };
+        let errors = with(|health| {
+            slot(health).active = false;
+            subscription(health).worker = None;
+            subscription(health).apply_errors = Some(7);
+        });
+        assert_eq!(found(&errors, &failing), ["Error apply_errors", "Info worker_absent", "Info slot_inactive"]);
+        let exhausted = with(|health| {
+            subscription(health).worker = None;
+            health.workers.in_use = 4;
+        });
+        assert_eq!(found(&exhausted, &still()), ["Error workers_exhausted", "Info worker_absent"]);
+    }
+
+    #[test]
+    fn slots_that_are_not_the_right_ones() {
+        let wrong = with(|health| {
+            health.feeds[0].slot = Slot::Missing { instead: None, spare: vec!["upgrade slot".into()] };
+            subscription(health).worker = None;
+        });
+        assert_eq!(found(&wrong, &Motion::default()), ["Error wrong_slot", "Info worker_absent"]);
+        let causes = of_feed(&wrong, &wrong.feeds[0], &Motion::default());
+        assert!(causes[0].remedy.contains(r#"ALTER SUBSCRIPTION "s" SET (slot_name = 'upgrade slot')"#), "{causes:?}");
+        let lost = with(|health| slot(health).wal_status = Some("lost".into()));
+        assert_eq!(found(&lost, &still()), ["Error slot_lost"]);
+        let inactive = with(|health| slot(health).active = false);
+        assert_eq!(found(&inactive, &still()), ["Error another_publisher", "Info slot_inactive"]);
+        let beyond = with(|health| subscription(health).worker.as_mut().unwrap().received = Some(Lsn(1001)));
+        assert_eq!(found(&beyond, &Motion::default()), ["Error another_publisher"]);
+    }
+
+    #[test]
+    fn an_origin_that_was_forgotten() {
+        let forgotten = with(|health| {
+            slot(health).active = false;
+            let subscription = subscription(health);
+            (subscription.enabled, subscription.worker, subscription.copied) = (false, None, false);
+            subscription.origin = Origin::Unset;
+        });
+        assert_eq!(
+            found(&forgotten, &Motion::default()),
+            ["Error subscription_disabled", "Warning origin_not_advanced", "Info slot_inactive"]
+        );
+        let missing = with(|health| subscription(health).origin = Origin::Missing);
+        assert_eq!(found(&missing, &Motion::default()), ["Error origin_missing"]);
+    }
+
+    #[test]
+    fn a_worker_that_waits_works_or_hears_nothing() {
+        let wait = Wait {
+            worker: 77,
+            kind: "relation".into(),
+            table: Some("public.t".into()),
+            blocker: 99,
+            application: Some("psql".into()),
+            state: None,
+            seconds: Some(12),
+        };
+        let blocked = with(|health| {
+            subscription(health).waits = vec![wait];
+            subscription(health).worker.as_mut().unwrap().silent_ms = Some(90_000);
+        });
+        assert_eq!(found(&blocked, &still()), ["Error apply_blocked"]);
+        let causes = of_feed(&blocked, &blocked.feeds[0], &still());
+        assert_eq!(
+            causes[0].evidence,
+            "worker 77 waits for a lock on public.t, held by process 99 (psql, for 12 s) of the subscriber"
+        );
+        let prepared = with(|health| {
+            let wait = Wait { blocker: 0, ..blocked.feeds[0].subscription.as_ref().unwrap().waits[0].clone() };
+            subscription(health).waits = vec![wait];
+        });
+        assert!(of_feed(&prepared, &prepared.feeds[0], &still())[0].remedy.contains("ROLLBACK PREPARED"));
+        // It waits now and then while it moves: that is no cause.
+        let moving = Motion { watched: true, ..Motion::default() };
+        assert!(found(&blocked, &moving).is_empty());
+
+        let silent = with(|health| subscription(health).worker.as_mut().unwrap().silent_ms = Some(90_000));
+        assert_eq!(found(&silent, &still()), ["Error network_silence"]);
+        let busy = with(|health| {
+            let worker = subscription(health).worker.as_mut().unwrap();
+            (worker.silent_ms, worker.transaction) = (Some(90_000), Some("740".into()));
+        });
+        let applying = Motion { in_transaction: Some(Duration::from_secs(9)), ..still() };
+        assert_eq!(found(&busy, &applying), ["Warning large_transaction"]);
+        assert_eq!(found(&healthy(), &Motion { newly_spilled: 5, ..still() }), ["Warning large_transaction"]);
+    }
+
+    #[test]
+    fn who_is_the_slower_one() {
+        let motion = Motion { falling_behind: Some((10, 5)), ..Motion::default() };
+        let evidence = |health: &Health| of_feed(health, &health.feeds[0], &motion).remove(0).evidence;
+        assert!(evidence(&healthy()).contains("100 bytes are sent and not yet applied"));
+        let unsent = with(|health| {
+            slot(health).sent = Some(Lsn(900));
+            slot(health).sender_waits = Some("Client/WalSenderWriteData".into());
+        });
+        assert!(evidence(&unsent).contains("100 bytes are not yet sent, and the walsender waits"));
+        assert_eq!(found(&healthy(), &motion), ["Warning falling_behind"]);
+    }
+
+    #[test]
+    fn transactions_of_the_publisher() {
+        let session = |seconds| Writer::Session { pid: 5, state: Some("idle in transaction".into()), seconds };
+        let writers = [session(Some(59)), session(Some(60)), session(None), Writer::Prepared { gid: "g".into() }];
+        let codes = |all| of_writers(&writers, all).iter().map(|cause| cause.code.clone()).collect::<Vec<_>>();
+        assert_eq!(codes(false), ["long_transaction", "prepared_transaction"]);
+        assert_eq!(codes(true).len(), 4);
+    }
+}
