@@ -17,6 +17,7 @@ pub(crate) struct Verify {
     command: &'static str,
     format: &'static str,
     args: Vec<String>,
+    network: Option<String>,
 }
 
 /// What it printed and how it ended.
@@ -47,7 +48,7 @@ impl Verify {
 
     pub(crate) fn between(publisher: &str, subscriber: &str) -> Self {
         let args = ["--publisher", publisher, "--subscriber", subscriber];
-        Self { command: "verify", format: "json", args: args.map(str::to_owned).into() }
+        Self { command: "verify", format: "json", args: args.map(str::to_owned).into(), network: None }
     }
 
     /// `triplecheck plan` instead.
@@ -87,8 +88,22 @@ impl Verify {
         self
     }
 
+    /// In a network namespace of its own.
+    pub(crate) fn within(self, network: &str) -> Self {
+        Self { network: Some(network.to_owned()), ..self }
+    }
+
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_triplecheck"));
+        let program = env!("CARGO_BIN_EXE_triplecheck");
+        let mut command = match &self.network {
+            Some(network) => {
+                // It becomes the program.
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", network, program]);
+                command
+            }
+            None => Command::new(program),
+        };
         command.arg(self.command).args(["--format", self.format]).args(&self.args).stdin(Stdio::null());
         if self.command == "verify" {
             command.args(["--progress", "none"]);

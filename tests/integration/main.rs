@@ -45,3 +45,4 @@ mod tables;
 mod text_order;
 mod tls;
 mod type_changes;
+mod vanished;
