@@ -5,7 +5,7 @@
 
 use std::mem;
 
-use super::{KEPT_BUFFER_BYTES, corrupt};
+use super::corrupt;
 use crate::error::Result;
 
 /// The first bytes of every stream.
@@ -20,6 +20,10 @@ const CRITICAL_FLAGS: u32 = 0xffff_0000;
 /// The most bytes that a tuple, and so a field, can have. The server assembles a tuple in one buffer of at most
 /// `MaxAllocSize` (1 GiB - 1, memutils.h) bytes; a longer one is not a tuple but a broken stream, and must not be buffered.
 pub const MAX_TUPLE_BYTES: usize = 1 << 30;
+
+/// What is reserved at once for a row that comes in pieces, in bytes: a length word alone, which may be wrong, does not make us
+/// take more. It is also kept for the next row: getting the memory anew costs more than filling it.
+const ROW_BUFFER_BYTES: usize = 4 << 20;
 
 /// Frames one COPY stream.
 ///
@@ -202,7 +206,12 @@ impl CopyReader {
 
     /// Moves bytes of the piece to the buffer until that holds `wanted` bytes.
     fn buffer(&mut self, piece: &mut &[u8], wanted: usize) {
-        let (taken, rest) = split(piece, wanted.saturating_sub(self.pending.len()).min(piece.len()));
+        let missing = wanted.saturating_sub(self.pending.len());
+        if missing > self.pending.capacity() - self.pending.len() {
+            // At once, as growing by and by would copy a large row again and again.
+            self.pending.reserve_exact(missing.min(self.pending.len().max(ROW_BUFFER_BYTES)));
+        }
+        let (taken, rest) = split(piece, missing.min(piece.len()));
         self.pending.extend_from_slice(taken);
         *piece = rest;
     }
@@ -210,7 +219,7 @@ impl CopyReader {
     /// Empties the buffer, and gives its memory back if a large tuple went through it.
     fn release(&mut self) {
         self.pending.clear();
-        self.pending.shrink_to(KEPT_BUFFER_BYTES);
+        self.pending.shrink_to(ROW_BUFFER_BYTES);
     }
 }
 
@@ -322,7 +331,7 @@ mod tests {
 
     #[test]
     fn a_buffer_that_a_large_tuple_needed_is_given_back() {
-        let large = vec![7; 4 * KEPT_BUFFER_BYTES];
+        let large = vec![7; 2 * ROW_BUFFER_BYTES];
         let bytes = stream(&[tuple(&[Some(&large)])]);
         let mut reader = CopyReader::new(1);
         for piece in bytes.chunks(1000) {
@@ -333,7 +342,7 @@ mod tests {
                 })
                 .expect("valid");
         }
-        assert!(reader.pending.capacity() <= KEPT_BUFFER_BYTES);
+        assert!(reader.pending.capacity() <= ROW_BUFFER_BYTES);
         reader.finish().expect("complete");
     }
 
