@@ -20,13 +20,16 @@ fn column(name: &str, type_name: &str) -> ColumnPair {
         declared: type_name.to_owned(),
         kind: TypeKind::Base,
         has_send: true,
+        has_equality: true,
     };
     let collation =
         (type_name == "text").then(|| CollationFacts { name: "C".to_owned(), bytewise: true, deterministic: true });
     ColumnPair {
         name: name.to_owned(),
+        subscriber_name: None,
         types: Sides::new(facts.clone(), facts),
         collations: Sides::new(collation.clone(), collation),
+        time_zone: None,
     }
 }
 

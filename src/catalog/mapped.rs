@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::side::Sides;
 use crate::sql::{self, QualifiedName};
 
-fn usage(mapping: &TableMapping, message: String) -> Error {
+fn usage(mapping: &TableMapping, message: &str) -> Error {
     Error::new(ErrorKind::Usage, format!("[tables.\"{}\"]: {message}", mapping.publisher))
 }
 
@@ -36,12 +36,12 @@ pub(super) fn check(mappings: &[TableMapping], publisher: &Relations) -> Result<
     let mut targets = BTreeSet::new();
     for mapping in mappings {
         if publisher.find(&mapping.publisher).is_none() {
-            return Err(usage(mapping, "the publisher has no such table".to_owned()));
+            return Err(usage(mapping, "the publisher has no such table"));
         }
         let target = name(mappings, &mapping.publisher);
         let taken = target != &mapping.publisher && of(mappings, target).is_none() && publisher.find(target).is_some();
         if taken || !targets.insert(target) {
-            return Err(usage(mapping, format!("another table of the publisher is compared with {target}, too")));
+            return Err(usage(mapping, &format!("another table of the publisher is compared with {target}, too")));
         }
     }
     Ok(())
@@ -61,14 +61,14 @@ pub(super) fn apply(
     let ours = details.publisher.columns_mut(entries.publisher.oid);
     for name in mapping.columns.keys().chain(&mapping.leave_out) {
         if !ours.iter().any(|column| &column.name == name) {
-            return Err(usage(mapping, format!("the publisher has no column {name}")));
+            return Err(usage(mapping, &format!("the publisher has no column {name}")));
         }
     }
     ours.retain(|column| !mapping.leave_out.contains(&column.name));
     let theirs = details.subscriber.columns_mut(entries.subscriber.oid);
     for (name, other) in &mapping.columns {
         if !theirs.iter().any(|column| &column.name == other) {
-            return Err(usage(mapping, format!("the subscriber has no column {other} for {name}")));
+            return Err(usage(mapping, &format!("the subscriber has no column {other} for {name}")));
         }
     }
     theirs.retain(|column| !mapping.leave_out.contains(&column.name));
@@ -102,6 +102,9 @@ fn description(mapping: &TableMapping) -> String {
         parts.push(format!("it is {subscriber} on the subscriber"));
     }
     parts.extend(mapping.columns.iter().map(|(name, other)| format!("column {name} is {other} there")));
+    if !mapping.columns.is_empty() {
+        parts.push("its defaults, constraints and indexes are not compared".to_owned());
+    }
     parts.extend(mapping.leave_out.iter().map(|name| format!("column {name} is left out")));
     parts.extend(mapping.time_zone.iter().map(|zone| format!("its timestamps are of {zone}")));
     format!("{}: {}", mapping.publisher, parts.join(", "))

@@ -127,9 +127,8 @@ const JSONB_VERSION: u8 = 1;
 
 /// jsonb: its text, whose numbers (`numeric_out`: no exponent) lose the zeros behind their last decimal.
 pub(super) fn jsonb(value: &[u8], out: &mut Vec<u8>) -> Result<()> {
-    let text = match value.split_first() {
-        Some((&JSONB_VERSION, text)) => text,
-        _ => return Err(corrupt("a jsonb value is of a version that is not understood")),
+    let Some((&JSONB_VERSION, text)) = value.split_first() else {
+        return Err(corrupt("a jsonb value is of a version that is not understood"));
     };
     let mut plain = Vec::with_capacity(text.len());
     let (mut in_string, mut escaped) = (false, false);

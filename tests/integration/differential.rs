@@ -93,9 +93,7 @@ async fn round(publisher: u16, subscriber: u16, seed: u64) {
 
 /// The tables that some lines are about, and the types of the round.
 fn described(types: &Types, tables: &[Table], lines: &[String]) -> String {
-    let named = tables
-        .iter()
-        .filter(|table| lines.iter().any(|line| line.contains(&format!("{} ", oracle::shown(&table.name)))));
+    let named = tables.iter().filter(|table| lines.iter().any(|line| line.contains(&format!("{} ", table.name))));
     let tables: Vec<_> = named.map(|table| table.create(&(0..table.columns.len()).collect::<Vec<_>>())).collect();
     format!("{}\n{}\n{}", lines.join("\n"), tables.join("\n"), types.publisher.replace(';', "\n"))
 }
