@@ -10,6 +10,7 @@ mod oracle;
 mod tables;
 mod types;
 
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use triplecheck_testbed::{ReplicateOptions, Replicated, shared_pair};
@@ -55,7 +56,8 @@ async fn round(publisher: u16, subscriber: u16, seed: u64) {
     impl Drop for Seed {
         fn drop(&mut self) {
             if std::thread::panicking() {
-                eprintln!("repeat it with TRIPLECHECK_DIFFERENTIAL_SEED={}", self.0);
+                let seed = format!("repeat it with TRIPLECHECK_DIFFERENTIAL_SEED={}\n", self.0);
+                let _ = std::io::stderr().write_all(seed.as_bytes());
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What a role may not read is said by name, with the grant that it takes.
 
 use serde_json::json;
-use triplecheck_testbed::{Lease, ReplicateOptions, Replicated, shared_pair};
+use triplecheck_testbed::{Database, Lease, ReplicateOptions, Replicated, shared_pair};
 
 use crate::harness::Verify;
 use crate::scope::{message, tables};
