@@ -103,10 +103,7 @@ pub(super) fn compare(
         if definition.part == Part::Default && there(&definition.name).is_none_or(|column| column.generated.is_some()) {
             continue;
         }
-        let renamed =
-            there(&definition.name).filter(|_| definition.part == Part::Default).map(|column| &column.own_name);
-        let definition = Definition { name: renamed.unwrap_or(&definition.name).clone(), ..definition.clone() };
-        findings.extend(missing(table, &definition, theirs));
+        findings.extend(missing(table, definition, theirs));
     }
     for column in columns.publisher.iter().filter(|column| column.not_null) {
         if there(&column.name).is_some_and(|other| !other.not_null) {

@@ -102,6 +102,9 @@ fn description(mapping: &TableMapping) -> String {
         parts.push(format!("it is {subscriber} on the subscriber"));
     }
     parts.extend(mapping.columns.iter().map(|(name, other)| format!("column {name} is {other} there")));
+    if !mapping.columns.is_empty() {
+        parts.push("its defaults, constraints and indexes are not compared".to_owned());
+    }
     parts.extend(mapping.leave_out.iter().map(|name| format!("column {name} is left out")));
     parts.extend(mapping.time_zone.iter().map(|zone| format!("its timestamps are of {zone}")));
     format!("{}: {}", mapping.publisher, parts.join(", "))

@@ -43,7 +43,8 @@ pub enum Form {
     /// The text of the output function without the newlines that it begins with.
     ///
     /// That is for xml: its output function leaves out the XML declaration and one newline behind it or at the beginning
-    /// (`xml_out_internal`, xml.c), so that a value loses one more whenever it is replicated.
+    /// (`xml_out_internal`, xml.c), so that a value loses one more whenever it is replicated. Inside of arrays and composites
+    /// such a newline shows as a difference.
     TextFromLine,
     /// Texts of one type, of columns that have different ones.
     Converted(Sides<Expression>),

@@ -10,6 +10,7 @@ mod oracle;
 mod tables;
 mod types;
 
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use triplecheck_testbed::{ReplicateOptions, Replicated, shared_pair};
@@ -55,7 +56,8 @@ async fn round(publisher: u16, subscriber: u16, seed: u64) {
     impl Drop for Seed {
         fn drop(&mut self) {
             if std::thread::panicking() {
-                eprintln!("repeat it with TRIPLECHECK_DIFFERENTIAL_SEED={}", self.0);
+                let seed = format!("repeat it with TRIPLECHECK_DIFFERENTIAL_SEED={}\n", self.0);
+                let _ = std::io::stderr().write_all(seed.as_bytes());
             }
         }
     }
@@ -93,9 +95,7 @@ async fn round(publisher: u16, subscriber: u16, seed: u64) {
 
 /// The tables that some lines are about, and the types of the round.
 fn described(types: &Types, tables: &[Table], lines: &[String]) -> String {
-    let named = tables
-        .iter()
-        .filter(|table| lines.iter().any(|line| line.contains(&format!("{} ", oracle::shown(&table.name)))));
+    let named = tables.iter().filter(|table| lines.iter().any(|line| line.contains(&format!("{} ", table.name))));
     let tables: Vec<_> = named.map(|table| table.create(&(0..table.columns.len()).collect::<Vec<_>>())).collect();
     format!("{}\n{}\n{}", lines.join("\n"), tables.join("\n"), types.publisher.replace(';', "\n"))
 }

@@ -6,7 +6,9 @@ use crate::harness::Verify;
 use crate::lines;
 
 /// A column: its name, its type on the publisher and on the subscriber, values, and another value of the subscriber's.
-const COLUMNS: &[(&str, &str, &str, &[&str], &str)] = &[
+type Change = (&'static str, &'static str, &'static str, &'static [&'static str], &'static str);
+
+const COLUMNS: &[Change] = &[
     ("int_bigint", "integer", "bigint", &["1", "-2147483648", "0"], "2"),
     ("bigint_int", "bigint", "integer", &["1", "-2147483648", "0"], "2"),
     ("int_numeric", "integer", "numeric", &["1", "-100", "0"], "1.1"),
@@ -45,9 +47,7 @@ async fn types_that_hold_all_of_the_others_values() {
     let database = lease.database("type_changes").await.unwrap();
     let types = "CREATE EXTENSION citext; CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy'); CREATE TYPE feeling AS ENUM ('happy', 'sad', 'ok');";
     database.both(types).await.unwrap();
-    let columns = |side: fn(
-        &(&'static str, &'static str, &'static str, &'static [&'static str], &'static str),
-    ) -> &'static str| {
+    let columns = |side: fn(&Change) -> &'static str| {
         COLUMNS.iter().map(|column| format!("{} {}", column.0, side(column))).collect::<Vec<_>>().join(", ")
     };
     for (server, list, key) in [

@@ -41,9 +41,9 @@ pub(super) async fn expected(database: &Replicated, table: &Table) -> Vec<String
         client.batch_execute(SETTINGS).await.unwrap();
         sides.push(rows(client, &select).await);
     }
-    let prefix = shown(&table.name);
+    let prefix = table.name.as_str();
     if table.key.is_empty() {
-        return keyless(table, &prefix, &sides);
+        return keyless(table, prefix, &sides);
     }
     let [ours, theirs]: [Vec<Ranked>; 2] =
         ranked(&publisher, table, &names, &sides).await.try_into().ok().expect("two sides");
@@ -85,11 +85,6 @@ pub(super) async fn expected(database: &Replicated, table: &Table) -> Vec<String
         }
     }
     expected
-}
-
-/// A table's name as `lines` shows it.
-pub(super) fn shown(name: &str) -> String {
-    name.to_owned()
 }
 
 fn keyless(table: &Table, prefix: &str, sides: &[Vec<Row>]) -> Vec<String> {
