@@ -205,10 +205,8 @@ async fn admit_guest(server: &Server) {
 #[tokio::test]
 #[ignore = "needs root and iproute2, for a network of its own"]
 async fn cut_off_by_a_pulled_cable_it_leaves_nothing() {
-    let everywhere = ServerOptions {
-        settings: vec![("listen_addresses".to_owned(), "*".to_owned())],
-        ..ServerOptions::default()
-    };
+    let everywhere =
+        ServerOptions { settings: vec![("listen_addresses".to_owned(), "*".to_owned())], ..ServerOptions::default() };
     let options = PairOptions { publisher: everywhere.clone(), subscriber: everywhere };
     let pair = Pair::start(14, 16, options).await.unwrap();
     for server in [&pair.publisher, &pair.subscriber] {
@@ -217,8 +215,11 @@ async fn cut_off_by_a_pulled_cable_it_leaves_nothing() {
     let network = Network::create();
     let database = pair.database("cable").await.unwrap();
     slow::create(&database, 25_000).await;
-    let conninfo = |server: &Server| format!("host={HOST} port={} user=postgres dbname={}", server.port(), database.publisher.name());
-    let verify = || Verify::between(&conninfo(&pair.publisher), &conninfo(&pair.subscriber)).args(LIVE).within(&network.name);
+    let conninfo = |server: &Server| {
+        format!("host={HOST} port={} user=postgres dbname={}", server.port(), database.publisher.name())
+    };
+    let verify =
+        || Verify::between(&conninfo(&pair.publisher), &conninfo(&pair.subscriber)).args(LIVE).within(&network.name);
     verify().run().await.assert_code(0);
     let (running, holder) = before_replay(&pair, &database, "small", verify()).await;
     network.cut();
