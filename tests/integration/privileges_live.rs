@@ -1,24 +1,11 @@
 //! What each missing privilege costs a live verify.
 
-#![allow(clippy::print_stdout)] // Figures for who reads the test's output.
-
-use std::time::{Duration, Instant};
-
-use tokio_postgres::Client;
 use triplecheck_testbed::{Load, LoadOptions, Pair, PairOptions, Replicated, ServerOptions, shared_pair};
 
-use crate::harness::{Ran, Running, Verify, wait_for};
-use crate::proxy::Proxy;
-use crate::slow;
-use crate::staged::{Stalled, before_replay, before_snapshot, orders, stall_commits, unstall};
+use crate::harness::{Ran, Verify};
+use crate::staged::orders;
 
 const LIVE: &str = "--gate live --scope published --jobs 2 --lag-timeout 60s";
-/// How long anything may remain on a server after the client was killed.
-const GONE_AFTER_KILL: Duration = Duration::from_secs(30);
-/// The same after its network was cut.
-const GONE_AFTER_CUT: Duration = Duration::from_secs(60);
-/// Between two looks.
-const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// What the role may do that has everything the exact level needs, on the publisher and on the subscriber.
 const MINIMUM: [&[&str]; 2] = [
     &["ALTER ROLE $ROLE REPLICATION", "GRANT pg_monitor TO $ROLE", "GRANT pg_read_all_data TO $ROLE"],

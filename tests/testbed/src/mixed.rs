@@ -77,7 +77,7 @@ pub fn write_load() -> Vec<String> {
         "DELETE FROM bag WHERE ctid = ANY (ARRAY(SELECT ctid FROM bag ORDER BY random() LIMIT greatest(2, (SELECT count(*) - 120 FROM bag))))".to_owned(),
         "UPDATE bag SET t = 't' || a WHERE ctid = (SELECT ctid FROM bag ORDER BY random() LIMIT 1)".to_owned(),
         // The replica identity changes, the primary key does not; and the other way round.
-        format!("UPDATE indexed SET code = 'c' || id || '.' || {small} WHERE id = {small}"),
+        format!("UPDATE indexed SET code = 'c' || id || '.' || random() WHERE id = {small}"),
         format!("UPDATE indexed SET id = id + 300, v = v || '+' WHERE id = {small} AND NOT EXISTS (SELECT FROM indexed i WHERE i.id = indexed.id + 300)"),
         format!("UPDATE indexed SET id = id - 300, v = left(v, 20) WHERE id = 300 + {small} AND NOT EXISTS (SELECT FROM indexed i WHERE i.id = indexed.id - 300)"),
         format!(
