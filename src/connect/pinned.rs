@@ -11,8 +11,14 @@ use crate::sql;
 pub(crate) const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a statement of a session may take that reads catalogs and states, but no user table.
 pub(crate) const CONTROL_STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long the server keeps data that we do not acknowledge, before it gives the session up.
-const SERVER_TCP_USER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the server keeps data that we do not acknowledge, before it gives the session up. It overrides the keepalives
+/// (tcp(7)), and what is noticed comes one of their intervals later: together less than a minute.
+const SERVER_TCP_USER_TIMEOUT: Duration = Duration::from_secs(40);
+/// How long a session may be idle, in a transaction or not. Sessions say something every [`HEARTBEAT`]; where nothing comes
+/// any more, we stand still or the network is cut, also where something in between still answers for us.
+const IDLE_LIMIT: Duration = Duration::from_secs(45);
+/// How often an idle session says that it is still wanted.
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(10);
 /// The largest value of a timeout setting in milliseconds (guc_tables.c: INT_MAX).
 const MAX_TIMEOUT_MS: u128 = i32::MAX as u128;
 /// `server_version_num` of a major version.
@@ -41,8 +47,8 @@ pub struct SessionSettings {
     pub encoding: ClientEncoding,
     /// How long a statement may take.
     pub statement_timeout: Duration,
-    /// How long a transaction may stay open or idle: the server's own guard against a client that stands still while
-    /// its snapshot holds back vacuum.
+    /// How long a transaction may stay open: the server's own guard against a client that never ends it while its snapshot
+    /// holds back vacuum.
     pub transaction_limit: Duration,
 }
 
@@ -111,11 +117,11 @@ static PINS: &[Pin] = &[
     pin("bytea_output", Fixed("hex")),
     pin("lc_monetary", Fixed("C")),
     // Deadlines of ours, so that a role's defaults cannot end a session that keeps a snapshot, and so that nothing of
-    // ours lasts if we stand still. A session without a transaction holds nothing and may wait.
+    // ours lasts if we stand still.
     pin("lock_timeout", Time(LOCK_TIMEOUT)),
     pin("statement_timeout", StatementTimeout),
-    pin("idle_in_transaction_session_timeout", TransactionLimit),
-    Pin { since: major(14), ..pin("idle_session_timeout", Fixed("0")) },
+    pin("idle_in_transaction_session_timeout", Time(IDLE_LIMIT)),
+    Pin { since: major(14), ..pin("idle_session_timeout", Time(IDLE_LIMIT)) },
     Pin { since: major(17), ..pin("transaction_timeout", TransactionLimit) },
     // A client that vanished is noticed within a minute. Not every operating system can tell (WaitEventSetCanReportClosed).
     Pin { since: major(14), optional: true, ..pin("client_connection_check_interval", Fixed("10s")) },

@@ -1,7 +1,7 @@
 //! A session and what can be asked of it.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use tokio_postgres::{Client, SimpleQueryMessage};
@@ -12,7 +12,7 @@ use super::failure::{POOLER_HINT, connect_error, sqlstate, translate, wire_error
 use super::link::{ConnectionTask, Link};
 use super::nonce::nonce;
 use super::open::{self, Opened};
-use super::pinned::{NONCE_SETTING, SessionSettings};
+use super::pinned::{HEARTBEAT, NONCE_SETTING, SessionSettings};
 use super::tap::Tap;
 use super::wire::{Route, Settled, Wire};
 use crate::config::conninfo::ConnectOptions;
@@ -33,7 +33,8 @@ pub type Rows = Vec<Vec<Option<String>>>;
 /// Dropping it ends the connection at once, whatever it is doing. A session whose COPY was cancelled or not read to its
 /// end must be dropped: the rest of the stream would still come.
 pub struct Session {
-    client: Client,
+    client: Arc<Client>,
+    heartbeat: ConnectionTask,
     task: ConnectionTask,
     fate: Arc<OnceLock<Error>>,
     tap: Tap<Wire>,
@@ -78,8 +79,11 @@ impl Session {
         let request = open::Request { side, options, settings, application_name: &application_name, nonce: &nonce };
         let opened = open::open(&request, pin).await.map_err(|error| error.context(side))?;
         let Opened { link: Link { client, task, fate, route, tap }, endpoint, version_num, backend_pid } = opened;
+        let client = Arc::new(client);
+        let heartbeat = ConnectionTask(tokio::spawn(beat(Arc::downgrade(&client))));
         Ok(Self {
             client,
+            heartbeat,
             task,
             fate,
             tap,
@@ -262,8 +266,8 @@ impl Session {
 
     /// Ends an idle session politely; one that does not end within two seconds is cut off.
     pub async fn close(self) {
-        let Self { client, mut task, .. } = self;
-        drop(client);
+        let Self { client, heartbeat, mut task, .. } = self;
+        drop((heartbeat, client));
         // Either way the task ends here: by itself, or with its owner.
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, &mut task.0).await;
     }
@@ -335,6 +339,17 @@ fn import_sql(snapshot_id: &str, major: u32) -> String {
         current_snapshot_sql(major),
         sql::literal(NONCE_SETTING),
     )
+}
+
+/// Tells the server now and then that the session is wanted, until it is not. Behind a statement that runs this waits like
+/// any other.
+async fn beat(client: Weak<Client>) {
+    loop {
+        tokio::time::sleep(HEARTBEAT).await;
+        let Some(client) = client.upgrade().filter(|client| !client.is_closed()) else { return };
+        // In a transaction that failed it is refused, which says as much.
+        let _ = client.simple_query("SELECT 1").await;
+    }
 }
 
 impl fmt::Debug for Session {

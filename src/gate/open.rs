@@ -251,10 +251,10 @@ async fn live(control: Sides<&Session>, keepers: &Keepers, wait: &mut Wait<'_, '
                 live::Attempt::Undecodable(error, position) => {
                     release(keepers).await?;
                     let not_yet = NotYet::Undecodable { error: error.to_string() };
-                    if attempts >= WINDOWS_MAX
-                        || error.kind() != ErrorKind::Unsupported
-                        || !wait.again(&not_yet).await?
-                    {
+                    // What the server will not decode now, it will not decode the next time, either.
+                    let again =
+                        matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::Cancelled | ErrorKind::TimedOut);
+                    if attempts >= WINDOWS_MAX || !again || !wait.again(&not_yet).await? {
                         return Ok(Err((not_yet, position, None)));
                     }
                     break;
