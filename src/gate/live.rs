@@ -89,12 +89,14 @@ pub(crate) async fn attempt(
             applied_lsn: window.bounds().iter().map(|bounds| bounds.certain).min(),
             lag_bytes: Some(0),
             proof: if exact { "exact: decoded window" } else { "exact: candidate cut" }.to_owned(),
+            raise: None,
             in_flight: (window.transactions(), 0),
             decoded_bytes: Some(slot.behind),
             waited: Duration::ZERO,
             opened,
         },
         window: Some(window),
+        since: None,
     })))
 }
 
@@ -107,7 +109,7 @@ fn watched(tables: &[TablePair]) -> HashMap<u32, Watched> {
 }
 
 /// Waits until everything that the publisher's snapshot shows is applied and visible on the subscriber.
-async fn caught_up(
+pub(crate) async fn caught_up(
     control: Sides<&Session>,
     request: &Request<'_>,
     target: Lsn,
@@ -153,6 +155,24 @@ async fn subscriber(
         }
         Err(error) => return Err(error),
     };
+    let after = match followed(control, request).await? {
+        Ok(progress) => progress,
+        Err(not_yet) => return Ok(Err(not_yet)),
+    };
+    if !taken.bounds.is_empty() {
+        return Ok(Ok(taken));
+    }
+    let bounds = before.iter().zip(&after).map(|(before, after)| {
+        bounds_of_stream(before.replayed.unwrap_or_default(), after.received.unwrap_or_default())
+    });
+    Ok(Ok(Taken { bounds: bounds.collect(), ..taken }))
+}
+
+/// Whether all subscriptions still follow this publisher, after the subscriber's snapshot.
+pub(crate) async fn followed(
+    control: Sides<&Session>,
+    request: &Request<'_>,
+) -> Result<Result<Vec<Progress>, NotYet>> {
     let segment = request.wal_segment_bytes;
     let after = observe::progress(control.publisher, control.subscriber, request.subscriptions, segment).await?;
     let end = observe::insert_position(control.publisher, segment).await?;
@@ -170,13 +190,7 @@ async fn subscriber(
             None => return Ok(Err(NotYet::Behind { subscription, target: end, replayed: None })),
         }
     }
-    if !taken.bounds.is_empty() {
-        return Ok(Ok(taken));
-    }
-    let bounds = before.iter().zip(&after).map(|(before, after)| {
-        bounds_of_stream(before.replayed.unwrap_or_default(), after.received.unwrap_or_default())
-    });
-    Ok(Ok(Taken { bounds: bounds.collect(), ..taken }))
+    Ok(Ok(after))
 }
 
 /// Takes snapshots until one is accepted, or time is up: then the last one, with the bounds of its position.

@@ -9,6 +9,7 @@ use crate::config::GateMode;
 use crate::connect::Session;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::live;
+use crate::gate::recheck::{self, Since};
 use crate::gate::observe::{self, unexpected};
 use crate::gate::rules::{Around, Caught, NotYet, accept_caught_up, accept_still};
 use crate::gate::slot;
@@ -62,6 +63,8 @@ pub struct SyncPoint {
     pub lag_bytes: Option<u64>,
     /// How equality at one position was established.
     pub proof: String,
+    /// What would raise the level of proof, for people; `None` where it is the highest.
+    pub raise: Option<String>,
     /// Transactions that the subscriber's snapshot holds and the publisher's does not, and the keys that they touched.
     pub in_flight: (u64, u64),
     /// WAL that the publisher had to decode again for a copied slot, in bytes; `None` where nothing was decoded.
@@ -113,6 +116,9 @@ pub struct Opened {
     pub point: SyncPoint,
     /// What changed between them; `None` where nothing did, or nothing is known (gate `none`).
     pub window: Option<Window>,
+    /// Where what changed between them is not known, the transactions that may have changed it: rows are to be settled one by
+    /// one.
+    pub since: Option<Since>,
 }
 
 /// Takes a pair of snapshots.
@@ -207,8 +213,9 @@ async fn not_reached(
 
 /// Why a temporary slot was refused, for people.
 fn refusal(error: &Error) -> String {
-    let grant = if error.kind() == ErrorKind::Permission { " (ALTER ROLE ... REPLICATION)" } else { "" };
-    format!("{error}{grant}")
+    let remedy =
+        if error.kind() == ErrorKind::Permission { "ALTER ROLE ... REPLICATION" } else { "max_replication_slots" };
+    format!("{error} ({remedy} on the publisher)")
 }
 
 /// Whether a failure says something of the run as a whole, and not only of the slot.
@@ -229,8 +236,8 @@ async fn live(control: Sides<&Session>, keepers: &Keepers, wait: &mut Wait<'_, '
             Ok(slot) => slot,
             Err(error) if is_fatal(&error) => return Err(error),
             Err(error) => {
-                tracing::warn!(%error, "no temporary slot: only a moment without writes will do");
-                return quiesced(control, keepers, wait, Some(error)).await;
+                tracing::warn!(%error, "no temporary slot: what changes meanwhile is looked at again");
+                return without_slot(control, keepers, wait, error).await;
             }
         };
         wait.pause = POLL_INTERVAL;
@@ -260,6 +267,40 @@ async fn live(control: Sides<&Session>, keepers: &Keepers, wait: &mut Wait<'_, '
     Err(Error::new(ErrorKind::TimedOut, "no sync point"))
 }
 
+/// Two snapshots without a slot. Between them, rows may have changed, which are to be looked at again; where nobody writes,
+/// none can have, which is tried once.
+async fn without_slot(
+    control: Sides<&Session>,
+    keepers: &Keepers,
+    wait: &mut Wait<'_, '_>,
+    refused: Error,
+) -> Result<Result<Opened, GivenUp>> {
+    let request = wait.request;
+    if request.subscriptions.is_empty() {
+        return quiesced(control, keepers, wait, Some(refused)).await;
+    }
+    wait.pause = POLL_INTERVAL;
+    if let Attempt::Accepted(mut point) = attempt(control, keepers, None, request).await? {
+        point.raise = Some(refusal(&refused));
+        return Ok(Ok(Opened { point: *point, window: None, since: None }));
+    }
+    release(keepers).await?;
+    loop {
+        match recheck::attempt(control, keepers, request, wait.deadline()).await? {
+            Ok(mut opened) => {
+                opened.point.raise = Some(refusal(&refused));
+                return Ok(Ok(*opened));
+            }
+            Err((not_yet, position)) => {
+                release(keepers).await?;
+                if !wait.again(&not_yet).await? {
+                    return Ok(Err((not_yet, position, None)));
+                }
+            }
+        }
+    }
+}
+
 async fn quiesced(
     control: Sides<&Session>,
     keepers: &Keepers,
@@ -281,7 +322,10 @@ async fn quiesced(
             }
         }
         let (not_yet, position) = match attempt(control, keepers, slot.as_ref(), request).await? {
-            Attempt::Accepted(point) => return Ok(Ok(Opened { point: *point, window: None })),
+            Attempt::Accepted(mut point) => {
+                point.raise = refused.as_ref().filter(|_| request.mode == GateMode::Live).map(refusal);
+                return Ok(Ok(Opened { point: *point, window: None, since: None }));
+            }
             Attempt::NotYet(not_yet, position) => (not_yet, position),
             Attempt::Undecodable(error) => {
                 tracing::warn!(%error, "the publications cannot be decoded; going on without a temporary slot");
@@ -379,6 +423,7 @@ async fn attempt(
             applied_lsn: Some(target),
             lag_bytes: Some(0),
             proof: stillness.proof().to_owned(),
+            raise: None,
             in_flight: (0, 0),
             decoded_bytes: None,
             waited: Duration::ZERO,
@@ -400,12 +445,13 @@ async fn unrelated(keepers: &Keepers, id: u32, begun: Instant) -> Result<Opened>
         applied_lsn: None,
         lag_bytes: None,
         proof: "none: two unrelated snapshots".to_owned(),
+        raise: None,
         in_flight: (0, 0),
         decoded_bytes: None,
         waited: begun.elapsed(),
         opened,
     };
-    Ok(Opened { point, window: None })
+    Ok(Opened { point, window: None, since: None })
 }
 
 /// Begins the keeper's transaction on a side and exports its snapshot. With a segment size, the insert position is read
@@ -432,6 +478,11 @@ pub(crate) async fn export(
         }
         _ => Err(unexpected(keeper, "a snapshot")),
     }
+}
+
+/// Ends a keeper's transaction, and with it its snapshot.
+pub(crate) async fn end(keepers: &Keepers, side: Side) -> Result<()> {
+    keepers.sessions.get(side).batch("ROLLBACK").await
 }
 
 /// Ends the keepers' transactions, and with them the snapshots.

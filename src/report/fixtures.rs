@@ -106,6 +106,7 @@ pub(crate) fn matching() -> Outcome {
             publisher_lsn: lsn,
             applied_lsn: lsn,
             proof: "exact: nothing was written between the snapshots".into(),
+            raise: None,
             publisher_snapshot: "750:750:".into(),
             subscriber_snapshot: "812:812:".into(),
             in_flight: InFlight::default(),

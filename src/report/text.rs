@@ -57,6 +57,11 @@ fn header(out: &mut String, outcome: &Outcome) {
     for proof in proofs {
         let _ = writeln!(out, "{:<12}{}", "proof", sentence(proof));
     }
+    let mut raises: Vec<_> = outcome.sync_points.iter().filter_map(|point| point.raise.as_deref()).collect();
+    raises.dedup();
+    for raise in raises {
+        let _ = writeln!(out, "{:<12}{}", "", sentence(raise));
+    }
     if outcome.sync_points.len() > 1 {
         let points = counted(len(&outcome.sync_points), "sync point", "sync points");
         let _ = writeln!(out, "{:<12}{points}, the first is shown above", "");

@@ -175,6 +175,7 @@ fn sync_point(catalog: &Catalog, point: &SyncPoint, held: Duration) -> SyncPoint
         publisher_lsn: point.publisher_lsn,
         applied_lsn: point.applied_lsn,
         proof: point.proof.clone(),
+        raise: point.raise.clone(),
         publisher_snapshot: point.snapshots.publisher.text.clone(),
         subscriber_snapshot: point.snapshots.subscriber.text.clone(),
         in_flight: in_flight(point),

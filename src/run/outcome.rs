@@ -126,6 +126,9 @@ pub struct SyncPointReport {
     pub applied_lsn: Option<Lsn>,
     /// How equality at one position was established.
     pub proof: String,
+    /// What would raise the level of proof; null where it is the highest.
+    #[serde(default)]
+    pub raise: Option<String>,
     /// The publisher's snapshot (`pg_current_snapshot()`).
     pub publisher_snapshot: String,
     /// The subscriber's snapshot.

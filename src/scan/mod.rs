@@ -9,6 +9,7 @@ mod job;
 mod lookup;
 mod rows;
 mod sinks;
+mod versions;
 
 pub(crate) use entries::Entries;
 pub use entries::{ENTRIES_MAX, Entry};
@@ -17,3 +18,6 @@ pub use figures::{ColumnFigure, Figures, figure_statements};
 pub use job::{DrillUnit, Job, Piece, SequenceColumn, TableContext, Work};
 pub use lookup::{Found, look_up};
 pub use rows::SampledRow;
+pub(crate) use execute::evaluate;
+pub(crate) use sinks::{ASIDE_BYTES_MAX, key_bytes, too_many};
+pub(crate) use versions::{SeenRow, versions};
