@@ -80,7 +80,7 @@ impl Since {
 }
 
 /// A version of a row: what tells it from every other one, and its content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version {
     /// The transaction that made it, without its epoch (`xmin`).
     pub xmin: u32,

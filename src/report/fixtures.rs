@@ -55,6 +55,7 @@ pub(crate) fn table(name: &str) -> TableOutcome {
                 changed: 0,
                 divergent_ranges: vec![],
                 samples: vec![],
+                unsettled: None,
             }),
         },
         causes: vec![],
