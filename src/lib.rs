@@ -20,15 +20,17 @@
 //!   part of a statement.
 //! - [`config`]: flags, environment and TOML become one validated [`config::Config`].
 //! - [`connect`]: connection strings as libpq reads them, sessions with every setting pinned, cancellation, proofs of identity.
-//! - [`catalog`]: what must be equal: subscriptions, publications, tables, columns, keys, sequences; pairing and findings.
+//! - [`catalog`]: what must be equal: subscriptions, publications, tables, columns, keys, sequences; pairing and findings;
+//!   and how healthy servers, slots and subscriptions say they are.
 //! - [`row`]: rows as bytes, without I/O: select lists, canonical images, keys in normal form, digests. The specification of
 //!   the encoding stands there.
 //! - [`gate`]: when both sides may be compared. Observations go into pure rules; the sync point comes out.
 //! - [`plan`]: how a table is cut into chunks (what is compared) and slices (how it is read), and every statement that reads it.
 //! - [`scan`]: all reading of user tables: one job, one side, one session, one transaction.
 //! - [`compare`]: the state machine of a table, without I/O: pieces in, jobs or an outcome out.
-//! - [`run`]: the engines `verify` and `plan`: sync points in turn, the queue of jobs, the monitor, the outcome.
-//! - [`report`]: an outcome as text, JSON and CSV.
+//! - [`run`]: the engines: `verify` and `plan` (sync points in turn, the queue of jobs, the monitor, the outcome),
+//!   `preflight`, `sequences`, and `lag` (looks at both servers become rates, a record and causes).
+//! - [`report`]: an outcome as text, JSON and CSV; the setval script.
 //! - [`cli`]: the only code that talks to a person.
 //!
 //! # Invariants

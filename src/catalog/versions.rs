@@ -35,8 +35,6 @@ pub(crate) enum Fact {
     SlotConflicting,
     /// `pg_replication_slots.invalidation_reason`.
     SlotInvalidation,
-    /// `pg_publication.pubviaroot`.
-    PublishedViaRoot,
     /// `pg_stat_subscription_stats`.
     SubscriptionStats,
     /// The seven `confl_*` counters of `pg_stat_subscription_stats`.
@@ -47,8 +45,6 @@ pub(crate) enum Fact {
     ParallelApply,
     /// `pg_database.datcollversion` and `pg_database_collation_actual_version()`.
     DatabaseCollationVersion,
-    /// `max_active_replication_origins`; before, `max_replication_slots` limits origins.
-    OriginLimit,
 }
 
 /// Since which major each fact holds, from the "System Catalogs" chapters and release notes of PostgreSQL 13 to 18.
@@ -65,13 +61,11 @@ const SINCE: &[(Fact, u32)] = &[
     (Fact::SlotWalStatus, 13),
     (Fact::SlotConflicting, 16),
     (Fact::SlotInvalidation, 17),
-    (Fact::PublishedViaRoot, 13),
     (Fact::SubscriptionStats, 15),
     (Fact::ConflictStats, 18),
     (Fact::DisableOnError, 15),
     (Fact::ParallelApply, 16),
     (Fact::DatabaseCollationVersion, 15),
-    (Fact::OriginLimit, 18),
 ];
 
 /// A server's major version.

@@ -7,6 +7,7 @@ use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::exit;
+use super::lag::Lag;
 use super::progress::ProgressMode;
 use super::secrets::holds_password;
 use super::sequences::Sequences;
@@ -31,6 +32,12 @@ pub(crate) enum Command {
     /// Compare the sequences, and write the script that sets them at cutover
     #[command(after_help = exit::HELP)]
     Sequences(Box<Sequences>),
+    /// Say whether the two can be replicated and verified, what stands in the way, and what to do about it
+    #[command(after_help = exit::PREFLIGHT_HELP)]
+    Preflight(Box<Preflight>),
+    /// Where both sides stand, how fast replication moves, and why not faster
+    #[command(after_help = exit::HELP)]
+    Lag(Box<Lag>),
 }
 
 #[derive(Args)]
@@ -71,6 +78,27 @@ pub(crate) struct Verify {
 pub(crate) struct Plan {
     #[command(flatten)]
     pub(crate) shared: Shared,
+}
+
+#[derive(Args)]
+pub(crate) struct Preflight {
+    #[command(flatten)]
+    pub(crate) common: Common,
+
+    #[command(flatten)]
+    selection: Selection,
+
+    /// How long the publisher's WAL is measured: 2s, 1m, ... [default: 2s]
+    #[arg(long, value_name = "DURATION", help_heading = "Checks")]
+    wal_interval: Option<String>,
+
+    /// From when on an open or prepared transaction is reported [default: 5m]
+    #[arg(long, value_name = "DURATION", help_heading = "Checks")]
+    long_transaction: Option<String>,
+
+    /// Before ENABLE on a restored clone: check that its data end at LSN, and that slot, subscription and origin fit
+    #[arg(long, value_name = "LSN", help_heading = "Checks")]
+    pub(crate) restore_lsn: Option<String>,
 }
 
 /// The flags of every command.
@@ -146,8 +174,8 @@ pub(crate) struct Shared {
     #[arg(long, value_name = "N", help_heading = "Comparison")]
     chunk_rows: Option<u64>,
 
-    /// When the comparison may begin: quiesced (writes are stopped and applied) or none (nothing replicates between the
-    /// two any more) [default: quiesced]
+    /// When the comparison may begin: live (writes continue), quiesced (writes are stopped and applied) or none (nothing
+    /// replicates between the two any more) [default: live]
     #[arg(long, value_name = "MODE", help_heading = "Comparison")]
     gate: Option<String>,
 
@@ -165,7 +193,8 @@ pub(crate) enum Format {
     Json,
 }
 
-fn given<T>(list: &[T]) -> Option<Vec<T>>
+/// A list that was given, if any of it was.
+pub(super) fn given<T>(list: &[T]) -> Option<Vec<T>>
 where
     T: Clone,
 {
@@ -220,6 +249,16 @@ impl Verify {
     }
 }
 
+impl Preflight {
+    fn settings(&self) -> RawSettings {
+        RawSettings {
+            wal_interval: self.wal_interval.clone(),
+            long_transaction: self.long_transaction.clone(),
+            ..self.selection.settings(&self.common)
+        }
+    }
+}
+
 impl Command {
     /// The flags of every command.
     pub(crate) fn common(&self) -> &Common {
@@ -227,6 +266,8 @@ impl Command {
             Self::Verify(verify) => &verify.shared.common,
             Self::Plan(plan) => &plan.shared.common,
             Self::Sequences(sequences) => &sequences.common,
+            Self::Preflight(preflight) => &preflight.common,
+            Self::Lag(lag) => &lag.common,
         }
     }
 
@@ -236,6 +277,8 @@ impl Command {
             Self::Verify(verify) => verify.settings(),
             Self::Plan(plan) => plan.shared.settings(),
             Self::Sequences(sequences) => sequences.settings(),
+            Self::Preflight(preflight) => preflight.settings(),
+            Self::Lag(lag) => lag.settings(),
         }
     }
 }
@@ -308,6 +351,22 @@ mod tests {
         assert_eq!(settings.show_values, Some(true));
         assert_eq!(parsed.exposed, ["subscriber"]);
         assert_eq!(parsed.command.common().verbose, 2);
+    }
+
+    #[test]
+    fn every_flag_of_preflight_reaches_the_settings() {
+        let parsed = parse(&line(
+            "preflight --publisher host=a --subscription s -t b -T c --scope published --wal-interval 1s \
+             --long-transaction 2m --restore-lsn 0/1 --format json",
+        ))
+        .unwrap();
+        let settings = parsed.command.settings();
+        assert_eq!((settings.publisher.as_deref(), settings.subscriber.as_deref()), (Some("host=a"), None));
+        assert_eq!(settings.subscription, Some(vec!["s".to_owned()]));
+        assert_eq!((settings.table, settings.exclude_table), (Some(vec!["b".to_owned()]), Some(vec!["c".to_owned()])));
+        assert_eq!(settings.wal_interval.as_deref(), Some("1s"));
+        assert_eq!(settings.long_transaction.as_deref(), Some("2m"));
+        assert!(matches!(parsed.command, Command::Preflight(own) if own.restore_lsn.as_deref() == Some("0/1")));
     }
 
     #[test]

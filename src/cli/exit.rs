@@ -27,6 +27,16 @@ Exit codes:
   130  interrupted by Ctrl-C, 143 by SIGTERM: a partial report was still written
 Treat any other code as a failure.";
 
+/// The codes of `preflight`.
+pub(crate) const PREFLIGHT_HELP: &str = "\
+Exit codes:
+    0  nothing to fix; there may be warnings
+    1  something to fix, also when a probe was refused
+    2  usage or configuration error, cannot connect: nothing was judged
+    3  nothing to fix as far as could be seen, but a server refused a probe
+  130  interrupted by Ctrl-C, 143 by SIGTERM
+Treat any other code as a failure.";
+
 /// A request to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {

@@ -5,6 +5,8 @@ pub mod exit;
 
 mod args;
 mod files;
+mod lag;
+mod lag_log;
 mod logs;
 mod pace;
 mod progress;
@@ -17,6 +19,7 @@ use std::io::{ErrorKind as IoErrorKind, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use self::args::{Command, Format, Parsed, Verify};
@@ -29,7 +32,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::report::escape::{sentence, shown};
 use crate::report::json::ErrorDocument;
 use crate::report::{self, csv_report, json};
-use crate::run::{self, PlanOutcome, Verified};
+use crate::run::{self, Verified};
 
 /// What sessions get to say goodbye to their servers after the result was written.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -70,7 +73,7 @@ fn refuse(error: &clap::Error, arguments: &[OsString]) -> u8 {
 fn execute(parsed: &Parsed) -> u8 {
     let mode = match &parsed.command {
         Command::Verify(verify) => verify.progress,
-        Command::Plan(_) | Command::Sequences(_) => ProgressMode::None,
+        Command::Plan(_) | Command::Sequences(_) | Command::Preflight(_) | Command::Lag(_) => ProgressMode::None,
     };
     let progress = Progress::on_stderr(mode);
     let mut signal = None;
@@ -114,12 +117,24 @@ fn perform(parsed: &Parsed, progress: &Progress, signal: &mut Option<Signal>) ->
         Command::Plan(_) => {
             let config = settings.validate(&environment)?;
             let planned = runtime.block_on(Box::pin(run::plan(config, stop)));
-            planned.and_then(|plan| show(&plan, parsed.command.common().format))
+            planned.and_then(|plan| show(&plan, report::plan::render, parsed.command.common().format, exit::MATCH))
+        }
+        Command::Preflight(preflight) => {
+            let config = settings.validate_preflight(preflight.restore_lsn.as_deref(), &environment)?;
+            let looked = runtime.block_on(Box::pin(run::preflight(config, stop)));
+            looked.and_then(|found| show(&found, report::preflight::render, preflight.common.format, found.exit_code))
         }
         Command::Sequences(flags) => {
             let work = flags.prepare(settings, &environment)?;
             let compared = runtime.block_on(Box::pin(run::sequences(work.config, stop)));
             compared.and_then(|outcome| flags.deliver(outcome, work.script.as_ref(), progress))
+        }
+        Command::Lag(flags) => {
+            let lag::Work { config, history, mut view } =
+                flags.prepare(settings, &environment, progress, stop.clone())?;
+            let mut seen = |outcome: &_, records: &[_]| view.look(outcome, records);
+            let watched = runtime.block_on(Box::pin(run::lag(config, history, &mut seen, stop)));
+            watched.and_then(|outcome| view.end(outcome, signals.first()))
         }
     };
     *signal = signals.first();
@@ -198,23 +213,28 @@ fn deliver(flags: &Verify, files: &Files, verified: Verified, signal: Option<Sig
     exit::code(&outcome, signal, shown)
 }
 
-fn show(plan: &PlanOutcome, format: Format) -> Result<u8> {
+/// Writes a result to stdout; its exit code, once it is written.
+fn show<T: Serialize>(result: &T, text: impl Fn(&T) -> String, format: Format, code: u8) -> Result<u8> {
     let document = match format {
-        Format::Text => report::plan::render(plan).into_bytes(),
-        Format::Json => json::render(plan)?,
+        Format::Text => text(result).into_bytes(),
+        Format::Json => json::render(result)?,
     };
     to_stdout(&document)?;
-    Ok(exit::MATCH)
+    Ok(code)
 }
 
 /// Writes to stdout. A reader that has gone away has seen what it wanted.
 fn to_stdout(document: &[u8]) -> Result<()> {
+    shown_on_stdout(document).map(drop)
+}
+
+/// Writes to stdout; false if its reader has gone away.
+fn shown_on_stdout(document: &[u8]) -> Result<bool> {
     let mut out = std::io::stdout().lock();
     match out.write_all(document).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != IoErrorKind::BrokenPipe => {
-            Err(Error::new(ErrorKind::Io, "cannot write the result to stdout").with_source(error))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == IoErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Error::new(ErrorKind::Io, "cannot write the result to stdout").with_source(error)),
     }
 }
 

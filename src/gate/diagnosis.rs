@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::catalog::Severity;
+use crate::gate::causes::{Cause, Code, cause};
 use crate::gate::health::{FeedHealth, Health, NAMED_AT_MOST, Origin, Slot, SlotHealth, SubscriptionHealth, Wait};
 use crate::gate::rules::Writer;
 use crate::lsn::Lsn;
@@ -15,65 +14,6 @@ use crate::sql;
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// A transaction of the publisher that has been open for longer is named: it keeps WAL, and its commit brings all it did.
 const LONG_TRANSACTION_SECONDS: u64 = 60;
-
-macro_rules! codes {
-    ($($name:ident = $code:literal: $meaning:literal,)+) => {
-        /// Why replication lags or stands still. The codes are stable: scripts match on them.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        enum Code {
-            $($name,)+
-        }
-
-        impl Code {
-            fn text(self) -> &'static str {
-                match self { $(Self::$name => $code,)+ }
-            }
-        }
-
-        /// Every code of a [`Cause`], and what it means.
-        pub const CAUSES: &[(&str, &str)] = &[$(($code, $meaning),)+];
-    };
-}
-
-codes! {
-    SubscriptionGone = "subscription_gone": "The subscription was dropped while it was watched.",
-    SubscriptionDisabled = "subscription_disabled": "The subscription is disabled, so nothing is applied.",
-    WrongSlot = "wrong_slot": "The subscription names a slot that the publisher's database does not have.",
-    SlotLost = "slot_lost": "The publisher has removed WAL that the slot needs, or is about to.",
-    AnotherPublisher = "another_publisher": "The worker is fed by another server than this publisher.",
-    WorkersExhausted = "workers_exhausted": "The subscriber has no worker left for the subscription.",
-    WorkerAbsent = "worker_absent": "The subscription is enabled, but no worker runs for it.",
-    ApplyErrors = "apply_errors": "Applying failed; it is tried again for ever.",
-    ApplyBlocked = "apply_blocked": "The worker waits for a lock that somebody on the subscriber holds.",
-    OriginMissing = "origin_missing": "The subscription has no replication origin, so it was not created properly.",
-    OriginNotAdvanced = "origin_not_advanced":
-        "The subscription was made without copying its tables, and its origin was not advanced to the restore point.",
-    SlotInactive = "slot_inactive": "No walsender serves the slot.",
-    TableNotReady = "table_not_ready": "Tables are still being copied.",
-    NetworkSilence = "network_silence": "The worker has not heard from the publisher for long.",
-    LargeTransaction = "large_transaction": "One large transaction is being decoded or applied.",
-    LongTransaction = "long_transaction": "A transaction has been open on the publisher for long.",
-    PreparedTransaction = "prepared_transaction": "A prepared transaction is neither committed nor rolled back.",
-    FallingBehind = "falling_behind": "More WAL is written than the subscriber applies.",
-    Unexplained = "unexplained": "The flushed position does not move, and nothing that was seen explains it.",
-}
-
-/// A likely cause.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cause {
-    /// A stable identifier, one of [`CAUSES`].
-    pub code: String,
-    /// `error` where replication cannot go on by itself, `info` for what follows from another cause.
-    pub severity: Severity,
-    /// What was seen.
-    pub evidence: String,
-    /// What to do about it.
-    pub remedy: String,
-}
-
-fn cause(code: Code, severity: Severity, evidence: impl Into<String>, remedy: impl Into<String>) -> Cause {
-    Cause { code: code.text().to_owned(), severity, evidence: evidence.into(), remedy: remedy.into() }
-}
 
 /// How a subscription moved between looks. The default is that of a single look: nothing is known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -309,15 +249,19 @@ fn blocked(subscription: &SubscriptionHealth) -> Vec<Cause> {
             [wait.application.clone(), wait.state.clone(), wait.seconds.map(|seconds| format!("for {seconds} s"))];
         let known: Vec<_> = known.into_iter().flatten().collect();
         let known = if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };
-        cause(
-            Code::ApplyBlocked,
-            Severity::Error,
-            format!(
-                "worker {} waits for {what}, held by process {}{known} of the subscriber",
-                wait.worker, wait.blocker
+        // pg_blocking_pids() gives 0 for a prepared transaction (PostgreSQL manual, "Session Information Functions").
+        let (holder, remedy) = match wait.blocker {
+            0 => (
+                "a prepared transaction".to_owned(),
+                "COMMIT PREPARED or ROLLBACK PREPARED it on the subscriber (pg_prepared_xacts)".to_owned(),
             ),
-            format!("end that transaction: SELECT pg_terminate_backend({}) on the subscriber", wait.blocker),
-        )
+            pid => (
+                format!("process {pid}{known}"),
+                format!("end that transaction: SELECT pg_terminate_backend({pid}) on the subscriber"),
+            ),
+        };
+        let evidence = format!("worker {} waits for {what}, held by {holder} of the subscriber", wait.worker);
+        cause(Code::ApplyBlocked, Severity::Error, evidence, remedy)
     };
     subscription.waits.iter().take(NAMED_AT_MOST).map(of).collect()
 }
@@ -565,6 +509,11 @@ mod tests {
             causes[0].evidence,
             "worker 77 waits for a lock on public.t, held by process 99 (psql, for 12 s) of the subscriber"
         );
+        let prepared = with(|health| {
+            let wait = Wait { blocker: 0, ..blocked.feeds[0].subscription.as_ref().unwrap().waits[0].clone() };
+            subscription(health).waits = vec![wait];
+        });
+        assert!(of_feed(&prepared, &prepared.feeds[0], &still())[0].remedy.contains("ROLLBACK PREPARED"));
         // It waits now and then while it moves: that is no cause.
         let moving = Motion { watched: true, ..Motion::default() };
         assert!(found(&blocked, &moving).is_empty());
@@ -600,14 +549,5 @@ mod tests {
         let codes = |all| of_writers(&writers, all).iter().map(|cause| cause.code.clone()).collect::<Vec<_>>();
         assert_eq!(codes(false), ["long_transaction", "prepared_transaction"]);
         assert_eq!(codes(true).len(), 4);
-    }
-
-    #[test]
-    fn codes_are_unique_and_explained() {
-        let mut codes: Vec<_> = CAUSES.iter().map(|(code, _)| *code).collect();
-        codes.sort_unstable();
-        codes.dedup();
-        assert_eq!(codes.len(), CAUSES.len());
-        assert!(CAUSES.iter().all(|(_, meaning)| meaning.ends_with('.')));
     }
 }

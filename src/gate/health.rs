@@ -244,7 +244,7 @@ pub(crate) async fn look(
         parsed.subscriptions(&on_subscriber).ok_or_else(|| unexpected(subscriber, "its subscriptions"))?;
     let slots = on_publisher.get(1).and_then(|rows| parsed.slots(rows));
     let slots = slots.ok_or_else(|| unexpected(publisher, "its replication slots"))?;
-    let workers = on_subscriber.get(4).and_then(|rows| workers(rows));
+    let workers = on_subscriber.get(4).and_then(workers);
     let workers = workers.ok_or_else(|| unexpected(subscriber, "its replication workers"))?;
     let both = slots.into_iter().zip(subscriptions);
     let feeds = feeds.iter().cloned().zip(both);

@@ -26,6 +26,15 @@ const BRACKETS_TWO_PHASE: u32 = 5;
 /// How often the publisher's snapshot, or the subscriber's progress, is looked at again.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
+/// What a role needs to be told the position that the subscriber has applied.
+const ORIGIN_GRANT: &str = "GRANT EXECUTE ON FUNCTION pg_catalog.pg_replication_origin_progress(text, boolean) on the \
+    subscriber makes the position known exactly (exact: decoded window)";
+/// Why the position of a subscription that prepares transactions stays one of a few.
+const TWO_PHASE: &str = "a subscription commits in two phases, so that its exact position cannot be known";
+/// What a role needs to follow the replay of a walsender.
+const MONITOR_GRANT: &str = "GRANT pg_monitor on the publisher lets the replay of the walsender be followed; without it the \
+    slot's confirmed position is waited for, which comes later";
+
 /// How an attempt ended.
 pub(crate) enum Attempt {
     Accepted(Box<Opened>),
@@ -70,7 +79,7 @@ pub(crate) async fn attempt(
         Ok(progress) => progress,
         Err(not_yet) => return Ok(Attempt::NotYet(not_yet, target)),
     };
-    let Taken { snapshot, bounds, exact } = match subscriber(control, keepers, request, &before).await? {
+    let Taken { snapshot, bounds, exact, raise } = match subscriber(control, keepers, request, &before).await? {
         Ok(taken) => taken,
         Err(not_yet) => return Ok(Attempt::NotYet(not_yet, target)),
     };
@@ -89,7 +98,7 @@ pub(crate) async fn attempt(
             applied_lsn: window.bounds().iter().map(|bounds| bounds.certain).min(),
             lag_bytes: Some(0),
             proof: if exact { "exact: decoded window" } else { "exact: candidate cut" }.to_owned(),
-            raise: None,
+            raise,
             in_flight: (window.transactions(), 0),
             decoded_bytes: Some(slot.behind),
             waited: Duration::ZERO,
@@ -136,6 +145,8 @@ struct Taken {
     bounds: Vec<Bounds>,
     /// Whether the position of every subscription is known.
     exact: bool,
+    /// What would make more known.
+    raise: Option<String>,
 }
 
 /// The subscriber's snapshot, and what is known of its position.
@@ -151,7 +162,8 @@ async fn subscriber(
             tracing::debug!(%error, "the position of the replication origin may not be asked for");
             keepers.sessions.subscriber.batch("ROLLBACK").await?;
             let (snapshot, _) = export(keepers, Side::Subscriber, None).await?;
-            Taken { snapshot, bounds: Vec::new(), exact: false }
+            let raise = Some(ORIGIN_GRANT.to_owned());
+            Taken { snapshot, bounds: Vec::new(), exact: false, raise }
         }
         Err(error) => return Err(error),
     };
@@ -159,6 +171,11 @@ async fn subscriber(
         Ok(progress) => progress,
         Err(not_yet) => return Ok(Err(not_yet)),
     };
+    let mut taken = taken;
+    if after.iter().any(|progress| progress.replay_hidden) {
+        let others = taken.raise.take().map(|others| format!("; {others}")).unwrap_or_default();
+        taken.raise = Some(format!("{MONITOR_GRANT}{others}"));
+    }
     if !taken.bounds.is_empty() {
         return Ok(Ok(taken));
     }
@@ -206,7 +223,7 @@ async fn bracketed(keepers: &Keepers, request: &Request<'_>) -> Result<Taken> {
             brackets.iter().map(|bracket| accept_subscriber(bracket, &snapshot).filter(|_| !two_phase)).collect();
         let taken = |bounds, exact| {
             let snapshot = Snapshot { exported: exported.clone(), text: snapshot.to_string() };
-            Taken { snapshot, bounds, exact }
+            Taken { snapshot, bounds, exact, raise: two_phase.then(|| TWO_PHASE.to_owned()) }
         };
         if let Some(cuts) = exact {
             return Ok(taken(cuts.into_iter().map(Bounds::exact).collect(), true));

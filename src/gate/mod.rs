@@ -5,11 +5,12 @@
 //! both until a pair of snapshots is accepted or the time is up. With writes going on, `slot` makes a temporary slot, and
 //! `pgoutput` and [`window`] turn what it decodes into rows: what the publisher's snapshot lacks at the position that the
 //! subscriber's corresponds to. Where no slot can be had, [`recheck`] holds the subscriber's snapshot between two of the
-//! publisher's. `health` looks at how replication is doing, [`diagnosis`] names the causes (pure functions),
+//! publisher's. `health` looks at how replication is doing, `diagnosis` names the [`causes`] (pure functions),
 //! and `stall` makes them explain what was in the way.
 
+pub mod causes;
 pub mod cut;
-pub mod diagnosis;
+pub(crate) mod diagnosis;
 pub(crate) mod health;
 mod live;
 mod observe;

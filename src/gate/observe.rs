@@ -41,7 +41,7 @@ pub(crate) fn subscriber_progress_sql(subscriptions: &[Subscription]) -> String 
 /// How far each slot's receiver has confirmed.
 pub(crate) fn publisher_progress_sql(subscriptions: &[Subscription]) -> String {
     format!(
-        "SELECT s.slot_name, GREATEST(r.replay_lsn, s.confirmed_flush_lsn) \
+        "SELECT s.slot_name, GREATEST(r.replay_lsn, s.confirmed_flush_lsn), r.pid IS NOT NULL AND r.replay_lsn IS NULL \
          FROM pg_catalog.pg_replication_slots s LEFT JOIN pg_catalog.pg_stat_replication r ON r.pid = s.active_pid \
          WHERE s.slot_name = ANY ({}) AND s.database = current_database()",
         sql::text_array(subscriptions.iter().map(|subscription| &subscription.slot))
@@ -300,6 +300,7 @@ pub(crate) async fn progress(
                 .ok_or_else(|| unexpected(subscriber, "the state of its tables"))?;
             Ok(Progress {
                 subscription: subscription.name.clone(),
+                replay_hidden: slot.and_then(|row| row.get(2)).is_some_and(|hidden| hidden.as_deref() == Some("t")),
                 replayed: slot.and_then(|row| lsn_of(row.get(1).and_then(Option::as_ref))),
                 received: lsn_of(state.get(1).and_then(Option::as_ref)),
                 tables_not_ready,

@@ -198,8 +198,10 @@ async fn not_reached(
         message.push_str("; ");
         message.push_str(&besides);
     }
-    let Request { subscriptions, wal_segment_bytes, .. } = *wait.request;
-    let causes = stall::likely_causes(control.publisher, control.subscriber, subscriptions, wal_segment_bytes).await;
+    let Request { subscriptions, wal_segment_bytes, mode, .. } = *wait.request;
+    let stop = mode == GateMode::Quiesced;
+    let causes =
+        stall::likely_causes(control.publisher, control.subscriber, subscriptions, wal_segment_bytes, stop).await;
     if !causes.is_empty() {
         message.push_str("; likely because ");
         message.push_str(&causes.join("; "));

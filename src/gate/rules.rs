@@ -53,6 +53,8 @@ pub struct Progress {
     /// `pg_stat_replication.replay_lsn` of the process that serves the slot, or the slot's `confirmed_flush_lsn` where that
     /// is further or the role may not see the former. Everything that committed before it is applied and visible.
     pub replayed: Option<Lsn>,
+    /// Whether a walsender serves the slot whose `replay_lsn` the role may not see.
+    pub replay_hidden: bool,
     /// `pg_stat_subscription.received_lsn` of the leader on the subscriber.
     pub received: Option<Lsn>,
     /// Tables of the subscription that are not in state `r`.
@@ -279,6 +281,7 @@ mod tests {
         Progress {
             subscription: "s".into(),
             replayed: Some(Lsn(replayed)),
+            replay_hidden: false,
             received: Some(Lsn(received)),
             tables_not_ready: 0,
         }

@@ -691,3 +691,6 @@ impl Rows {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,12 +60,9 @@ fn subscription(out: &mut String, outcome: &LagOutcome, lag: &SubscriptionLag, r
     if lag.level > LagLevel::Good {
         let _ = write!(text, ", {}", lag.level.name().to_uppercase());
     }
-    match (lag.behind_ms, lag.lag_bytes) {
-        (Some(time), Some(1..)) => {
-            let least = if lag.behind_at_least { "at least " } else { "" };
-            let _ = write!(text, ", {least}{} behind", duration(Duration::from_millis(time)));
-        }
-        _ => {}
+    if let (Some(time), Some(1..)) = (lag.behind_ms, lag.lag_bytes) {
+        let least = if lag.behind_at_least { "at least " } else { "" };
+        let _ = write!(text, ", {least}{} behind", duration(Duration::from_millis(time)));
     }
     line("lag", &text);
     if !recent.is_empty() {
@@ -169,7 +166,7 @@ fn closing(outcome: &LagOutcome) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{lag, lag_stalled};
+    use super::super::fixtures_ops::{lag, lag_stalled};
     use super::*;
 
     #[test]
@@ -336,6 +333,7 @@ mod tests {
           "findings": []
         }
         "#);
+        crate::report::fixtures_ops::assert_in_readme("lag", &document);
         assert_eq!(serde_json::from_str::<LagOutcome>(&document).unwrap(), lag_stalled());
     }
 }

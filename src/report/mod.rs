@@ -17,3 +17,5 @@ pub(crate) use crate::run::figures;
 
 #[cfg(test)]
 pub(crate) mod fixtures;
+#[cfg(test)]
+pub(crate) mod fixtures_ops;

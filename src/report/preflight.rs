@@ -6,6 +6,7 @@ use super::escape::{sentence, shown};
 use super::figures::counted;
 use super::text::{grid, server};
 use crate::run::{Check, PreflightOutcome, Status};
+use crate::side::Side;
 
 /// Objects that the text shows per check and status; the JSON format has all of them. They come largest first.
 const SHOWN_OBJECTS_MAX: usize = 10;
@@ -59,20 +60,22 @@ fn word(status: Status) -> &'static str {
 }
 
 fn row(check: &Check) -> Vec<String> {
-    let side = check.side.map_or("both", crate::side::Side::name);
-    let place = match &check.object {
+    vec![word(check.status).to_owned(), shown(&check.code), place(check), sentence(&check.evidence)]
+}
+
+fn place(check: &Check) -> String {
+    let side = check.side.map_or("both", Side::name);
+    match &check.object {
         Some(object) => format!("{side} {}", shown(object)),
         None => side.to_owned(),
-    };
-    vec![word(check.status).to_owned(), shown(&check.code), place, sentence(&check.evidence)]
+    }
 }
 
 /// What to do, the gravest first.
 fn todo(out: &mut String, checks: &[&Check]) {
     for status in [Status::Fix, Status::Unknown, Status::Warn] {
         for check in checks.iter().filter(|check| check.status == status) {
-            let object = check.object.as_deref().map(|object| format!(" {}", shown(object))).unwrap_or_default();
-            let _ = writeln!(out, "\n{:<9}{}{object}", word(status), shown(&check.code));
+            let _ = writeln!(out, "\n{:<9}{} ({})", word(status), shown(&check.code), place(check));
             for (label, text) in [("wanted", &check.threshold), ("remedy", &check.remedy)] {
                 if let Some(text) = text {
                     let _ = writeln!(out, "  {label:<7}{}", sentence(text));
@@ -102,4 +105,103 @@ fn closing(outcome: &PreflightOutcome) -> String {
         parts.push("no subscriber was looked at".to_owned());
     }
     format!("PREFLIGHT: {}; verify can reach {}.", parts.join(", "), outcome.proof.level.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lsn::Lsn;
+    use crate::report::{fixtures, json};
+    use crate::run::{Proof, ProofGap, ProofLevel, PublicationReport, SCHEMA_VERSION, WalRate};
+
+    fn outcome() -> PreflightOutcome {
+        let check = |code: &str, status, side, object: Option<&str>, evidence: &str| Check {
+            code: code.to_owned(),
+            status,
+            side,
+            object: object.map(str::to_owned),
+            evidence: evidence.to_owned(),
+            threshold: None,
+            remedy: None,
+        };
+        let keyless = Check {
+            threshold: Some("a primary key, or a replica identity by which updates and deletes find their row".into()),
+            remedy: Some("ALTER TABLE \"public\".\"log\" REPLICA IDENTITY FULL, which is slower".into()),
+            ..check(
+                "replica_identity",
+                Status::Fix,
+                Some(Side::Publisher),
+                Some("public.log"),
+                "no primary key and no other REPLICA IDENTITY; 1.2 GB",
+            )
+        };
+        let grant = "GRANT EXECUTE ON FUNCTION pg_replication_origin_progress(text, boolean) TO \"checker\"";
+        PreflightOutcome {
+            schema_version: SCHEMA_VERSION,
+            tool: fixtures::tool(),
+            exit_code: 1,
+            publisher: fixtures::server("db1", "14.23"),
+            subscriber: Some(fixtures::server("db2", "16.4")),
+            proof: Proof {
+                level: ProofLevel::CandidateCut,
+                gaps: vec![ProofGap {
+                    level: ProofLevel::DecodedWindow,
+                    side: Side::Subscriber,
+                    lacks: "EXECUTE on pg_replication_origin_progress".into(),
+                    remedy: grant.into(),
+                }],
+            },
+            wal: WalRate { from: Lsn(0x2_5000_0000), to: Lsn(0x2_5020_0000), bytes: 2_097_152, interval_ms: 2000 },
+            publications: vec![PublicationReport {
+                name: "upgrade_pub".into(),
+                all_tables: true,
+                lacking: vec![],
+                tables: vec!["public.log".into(), "public.orders".into()],
+            }],
+            checks: vec![
+                check("logical_decoding", Status::Ok, Some(Side::Publisher), None, "wal_level is logical"),
+                keyless,
+            ],
+        }
+    }
+
+    #[test]
+    fn the_readme_shows_the_document() {
+        let document = String::from_utf8(json::render(&outcome()).unwrap()).unwrap();
+        let indented: String = document.lines().map(|line| format!("    {line}\n")).collect();
+        let readme = include_str!("../../README.md");
+        assert!(readme.contains(&indented), "not in README.md:\n{indented}");
+        assert_eq!(serde_json::from_str::<PreflightOutcome>(&document).unwrap(), outcome());
+    }
+
+    #[test]
+    fn a_table_and_what_to_do() {
+        insta::assert_snapshot!(render(&outcome()), @r#"
+        publisher   db1:5432/shop   PostgreSQL 14.23
+        subscriber  db2:5432/shop   PostgreSQL 16.4
+        proof       verify can reach: exact: candidate cut
+
+               check             where                 what was seen
+          ok   logical_decoding  publisher             wal_level is logical
+          FIX  replica_identity  publisher public.log  no primary key and no other REPLICA IDENTITY; 1.2 GB
+
+        FIX      replica_identity (publisher public.log)
+          wanted a primary key, or a replica identity by which updates and deletes find their row
+          remedy ALTER TABLE "public"."log" REPLICA IDENTITY FULL, which is slower
+
+        PREFLIGHT: 1 thing to fix; verify can reach exact: candidate cut.
+        "#);
+    }
+
+    #[test]
+    fn many_objects_do_not_bury_the_rest() {
+        let mut outcome = outcome();
+        let keyless = outcome.checks[1].clone();
+        let named = |number| Check { object: Some(format!("public.t{number}\u{1b}[2J")), ..keyless.clone() };
+        outcome.checks.extend((0..50).map(named));
+        let text = render(&outcome);
+        assert_eq!(text.matches("FIX      replica_identity").count(), SHOWN_OBJECTS_MAX);
+        assert!(text.contains("  41 more objects of replica_identity, shown by --format json\n"), "{text}");
+        assert!(text.contains("PREFLIGHT: 51 things to fix;") && !text.contains('\u{1b}'), "{text}");
+    }
 }

@@ -116,7 +116,7 @@ fn closing(outcome: &SequencesOutcome, script: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures;
+    use super::super::fixtures_ops as fixtures;
     use super::*;
 
     #[test]
@@ -161,7 +161,9 @@ mod tests {
     /// The README shows this document.
     #[test]
     fn the_json_document() {
-        let document = String::from_utf8(crate::report::json::render(&fixtures::sequences()).unwrap()).unwrap();
+        let mut outcome = fixtures::sequences();
+        outcome.sequences.retain(|sequence| ["orders_id_seq", "slots"].contains(&sequence.outcome.name.as_str()));
+        let document = String::from_utf8(crate::report::json::render(&outcome).unwrap()).unwrap();
         insta::assert_snapshot!(document, @r#"
         {
           "schema_version": 1,
@@ -192,32 +194,6 @@ mod tests {
           "margin": 1000,
           "backward": false,
           "sequences": [
-            {
-              "schema": "public",
-              "name": "Count \"down\"",
-              "verdict": "different",
-              "reason": null,
-              "message": "sequence public.\"Count \"\"down\"\"\" is 7 behind on the subscriber",
-              "publisher_next": "-8",
-              "subscriber_next": "-1",
-              "gap": "7",
-              "increment": {
-                "publisher": "-1",
-                "subscriber": "-1"
-              },
-              "cache": {
-                "publisher": "1",
-                "subscriber": "20"
-              },
-              "cycle": false,
-              "columns": [],
-              "set_to": {
-                "value": "-1008",
-                "is_called": false,
-                "next": "-1008"
-              },
-              "left_alone": null
-            },
             {
               "schema": "public",
               "name": "orders_id_seq",
@@ -276,39 +252,6 @@ mod tests {
               "columns": [],
               "set_to": null,
               "left_alone": "it cycles: neither value is behind the other, set it by hand"
-            },
-            {
-              "schema": "public",
-              "name": "users_id_seq",
-              "verdict": "match",
-              "reason": null,
-              "message": null,
-              "publisher_next": "4000001",
-              "subscriber_next": "4000001",
-              "gap": "0",
-              "increment": {
-                "publisher": "1",
-                "subscriber": "1"
-              },
-              "cache": {
-                "publisher": "1",
-                "subscriber": "20"
-              },
-              "cycle": false,
-              "columns": [
-                {
-                  "schema": "public",
-                  "table": "orders",
-                  "column": "id",
-                  "last": {
-                    "publisher": "4000000",
-                    "subscriber": "4000000"
-                  },
-                  "note": null
-                }
-              ],
-              "set_to": null,
-              "left_alone": "it is there already"
             }
           ],
           "excluded": [
@@ -325,6 +268,7 @@ mod tests {
           ]
         }
         "#);
-        assert_eq!(serde_json::from_str::<SequencesOutcome>(&document).unwrap(), fixtures::sequences());
+        crate::report::fixtures_ops::assert_in_readme("sequences", &document);
+        assert_eq!(serde_json::from_str::<SequencesOutcome>(&document).unwrap(), outcome);
     }
 }

@@ -65,7 +65,7 @@ fn statement(sequence: &SequenceCheck, set_to: &SetTo, backward: bool) -> String
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::sequences;
+    use super::super::fixtures_ops::sequences;
     use super::*;
 
     #[test]

@@ -37,7 +37,7 @@ pub async fn lag(
     seen: LagEvents<'_>,
     stop: CancellationToken,
 ) -> Result<LagOutcome> {
-    let mut watch = interruptible(&stop, Watch::begin(config, history)).await?;
+    let mut watch = interruptible(&stop, Box::pin(Watch::begin(config, history))).await?;
     watch.run(seen, &stop).await
 }
 

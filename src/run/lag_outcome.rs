@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::outcome::{Server, Tool};
 use crate::catalog::{Finding, Severity};
 use crate::config::LagThresholds;
-use crate::gate::diagnosis::Cause;
+use crate::gate::causes::Cause;
 use crate::lsn::Lsn;
 
 /// One look of `lag`: `schema_version` 1, fields are added, never renamed or removed.

@@ -337,7 +337,7 @@ mod tests {
         assert_eq!(after(30_000, 29_500).outlook, Outlook::KeepingUp);
         let lag = after(30_000, 30_000);
         assert_eq!((lag.outlook, lag.level, lag.behind_ms), (Outlook::CaughtUp, LagLevel::Good, Some(0)));
-        assert_eq!(after(620_000, 620_000).retained_alarm, true);
+        assert!(after(620_000, 620_000).retained_alarm);
         assert_eq!(after(620_000, 6_000).level, LagLevel::Critical);
     }
 

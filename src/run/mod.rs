@@ -22,13 +22,15 @@ mod sequence_script;
 mod sequences;
 mod sequences_outcome;
 mod servers;
+#[cfg(test)]
+mod testing;
 mod verify;
 
 pub use crate::compare::{
     Cause, Checks, ChunkRecord, ColumnCheck, DifferenceKind, FigureCheck, RowCounts, RowsCheck, Sample, TableOutcome,
     Unsettled,
 };
-pub use crate::gate::diagnosis::{CAUSES, Cause as LagCause};
+pub use crate::gate::causes::{CAUSES, Cause as LagCause};
 pub use crate::plan::{ChunkRange, KeyText};
 pub use event::{Event, Events};
 pub use lag::{LagEvents, lag};

@@ -28,7 +28,7 @@ use crate::verdict::Verdict;
 /// # Errors
 /// As [`crate::run::verify`], before anything is compared; [`ErrorKind::Lost`] where a session is lost.
 pub async fn sequences(config: SequencesConfig, stop: CancellationToken) -> Result<SequencesOutcome> {
-    interruptible(&stop, compare(config)).await
+    interruptible(&stop, Box::pin(compare(config))).await
 }
 
 async fn compare(config: SequencesConfig) -> Result<SequencesOutcome> {

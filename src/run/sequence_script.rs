@@ -71,7 +71,7 @@ pub(crate) fn target(
 
 #[cfg(test)]
 mod tests {
-    use super::super::sequences::tests::pair;
+    use super::super::testing::sequence_pair as pair;
     use super::*;
     use crate::verdict::Reason;
 

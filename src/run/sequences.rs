@@ -212,17 +212,9 @@ pub(crate) fn beyond(next: Next, end: &End, facts: &SequenceFacts) -> bool {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
+    use super::super::testing::sequence_pair as pair;
     use super::*;
-
-    pub(in crate::run) fn pair(increment: i64, cycle: bool) -> SequencePair {
-        let facts = SequenceFacts { oid: 1, increment, min: -100, max: 100, start: 1, cache: 1, cycle, readable: true };
-        SequencePair {
-            name: QualifiedName::new("public", "s"),
-            definitions: Sides::new(Some(facts.clone()), Some(facts)),
-            columns: Vec::new(),
-        }
-    }
 
     fn verdict(pair: &SequencePair, publisher: Next, subscriber: Next, ends: (&str, &str)) -> Verdict {
         let states = (State::Next(publisher), State::Next(subscriber));

@@ -71,7 +71,7 @@ impl Entries {
     }
 
     fn collapse(&mut self) {
-        self.list.sort_unstable();
+        self.sort();
         self.list.dedup_by(|entry, before| {
             let equal = entry.is_equal_row(before);
             if equal {
@@ -82,6 +82,31 @@ impl Entries {
         self.kept = self.list.len();
         if self.kept > self.max {
             self.overflow();
+        }
+    }
+
+    /// Sorts what came since the last collapse into what it left, which is in order: sorting all of it each time costs more
+    /// than reading the rows.
+    fn sort(&mut self) {
+        let mut added = self.list.split_off(self.kept.min(self.list.len()));
+        added.sort_unstable();
+        let mut at = self.list.len();
+        self.list.extend_from_slice(&added);
+        let mut free = self.list.len();
+        // From the back: the largest of both goes to the last free place. What is free is as much as was not placed yet.
+        while let Some(entry) = added.last() {
+            free -= 1;
+            match self.list.get(..at).and_then(<[Entry]>::last) {
+                Some(kept) if kept > entry => {
+                    self.list.swap(at - 1, free);
+                    at -= 1;
+                }
+                _ => {
+                    if let (Some(place), Some(entry)) = (self.list.get_mut(free), added.pop()) {
+                        *place = entry;
+                    }
+                }
+            }
         }
     }
 
@@ -104,6 +129,8 @@ impl Entries {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn entry(row: u32, at: u32) -> Entry {
@@ -165,5 +192,30 @@ mod tests {
         entries.append(slice(0..12));
         entries.append(slice(0..2));
         assert_eq!(entries.finish(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_list_is_what_sorting_all_of_it_gives(rows in prop::collection::vec(0u32..40, 0..300), cuts in prop::collection::vec(1usize..50, 0..10)) {
+            let all: Vec<_> = (0..).zip(&rows).map(|(at, row)| entry(*row, at)).collect();
+            let mut entries = Entries::default();
+            let mut rest = all.as_slice();
+            for cut in cuts {
+                let (piece, behind) = rest.split_at(cut.min(rest.len()));
+                piece.iter().for_each(|entry| entries.push(*entry));
+                entries.collapse();
+                rest = behind;
+            }
+            rest.iter().for_each(|entry| entries.push(*entry));
+            let mut counted = std::collections::BTreeMap::<[u8; 16], (u64, u32)>::new();
+            for entry in &all {
+                let (copies, first) = counted.entry(entry.key).or_insert((0, entry.position.block));
+                *copies += 1;
+                *first = entry.position.block.min(*first);
+            }
+            let list = entries.finish().unwrap_or_default();
+            let list: Vec<_> = list.iter().map(|entry| (entry.key, (entry.copies, entry.position.block))).collect();
+            prop_assert_eq!(list, counted.into_iter().collect::<Vec<_>>());
+        }
     }
 }

@@ -12,10 +12,9 @@ use crate::plan::{
     Chunking, Finding, Position, Reading, Slice, heap_check, keys_statement, lookup_statement, rows_statement,
     sample_statement, statement,
 };
-use crate::row::{CopyReader, Fields, Tally};
-use crate::scan::filer::Filer;
-use crate::scan::sinks::{DigestSink, Held, KeySink, POSITION_FIELDS, RowSink, SampleSink, TallySink};
-use crate::scan::{Entries, Figures, Job, Piece, Work, figure_statements};
+use crate::row::{CopyReader, Fields};
+use crate::scan::sinks::{DigestSink, KeySink, POSITION_FIELDS, RowSink, SampleSink, TallySink};
+use crate::scan::{Figures, Job, Piece, Work, figure_statements};
 use crate::side::{Side, Sides};
 
 /// Bytes between two reports of progress: some hundred a second at full speed.
@@ -172,24 +171,16 @@ async fn work<'a>(session: &Session, job: &'a Job, context: &Context) -> Result<
         }
         Work::Digests(unit, slice) => {
             let query = image(&unit.chunking, slice, Reading::ImageAndPosition);
-            let mut sink = DigestSink {
-                filer: Filer::new(&table.shape, &unit.chunking),
-                canonical: table.shape.canonicalizer(),
-                fields: table.shape.columns().len(),
-                tallies: vec![Tally::default(); unit.chunks.len()],
-                entries: Entries::default(),
-                held: Held::new(unit.held.get(job.side)),
-                unit,
-            };
+            let mut sink = DigestSink::new(&table.shape, unit, unit.held.get(job.side));
             let fields = table.shape.columns().len() + POSITION_FIELDS;
             copy(session, &query, fields, |_, _| {}, |tuple| sink.take(tuple)).await?;
-            let tallies = unit.chunks.iter().copied().zip(sink.tallies).collect();
-            (Piece::Digests(sink.entries.finish(), tallies), Some(slice))
+            (sink.finish()?, Some(slice))
         }
         Work::Rows(positions) => {
             let mut sink = RowSink {
                 canonical: table.shape.canonicalizer(),
                 fields: table.shape.columns().len(),
+                image: Vec::new(),
                 rows: Vec::new(),
                 wanted: positions,
             };

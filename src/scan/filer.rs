@@ -26,11 +26,6 @@ impl<'a> Filer<'a> {
         Self { key, chunking, starts, encoded: Vec::new(), last: 0 }
     }
 
-    /// The chunk of a row.
-    pub(crate) fn chunk(&mut self, row: &Row<'_>, digest: &RowDigest) -> Result<u32> {
-        Ok(self.chunk_of_row(row)?.unwrap_or_else(|| self.chunk_of_digest(digest)))
-    }
-
     /// The chunk of a row whose digest is not known, or `None` where it takes the digest.
     pub(crate) fn chunk_of_row(&mut self, row: &Row<'_>) -> Result<Option<u32>> {
         // One chunk takes every row: the key need not be looked at.
@@ -68,14 +63,12 @@ impl<'a> Filer<'a> {
         self.last
     }
 
-    /// 128 bits that identify the row's key.
-    pub(crate) fn key_hash(&mut self, row: &Row<'_>, digest: &RowDigest) -> Result<[u8; 16]> {
+    /// 128 bits that identify the row's key, `None` for a table without a key.
+    pub(crate) fn key_hash_of_row(&mut self, row: &Row<'_>) -> Result<Option<[u8; 16]>> {
+        let Some(key) = self.key else { return Ok(None) };
         self.encoded.clear();
-        match self.key {
-            Some(key) => key.encode(row, &mut self.encoded)?,
-            None => self.encoded.extend_from_slice(digest.as_bytes()),
-        }
-        Ok(key_hash(&self.encoded))
+        key.encode(row, &mut self.encoded)?;
+        Ok(Some(key_hash(&self.encoded)))
     }
 }
 

@@ -5,15 +5,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::window::{VALUE_BYTES, Value, Values};
 use crate::plan::{Bound, Chunking, KeysOf, Position, Slice};
-use crate::row::{Canonicalizer, DigestBatch, Fields, KeyForm, RowDigest, Shape, Tally, text_array};
+use crate::row::{Canonicalizer, DigestBatch, Fields, KeyForm, RowDigest, Shape, Tally, key_hash, text_array};
 use crate::scan::filer::Filer;
-use crate::scan::{DrillUnit, ENTRIES_MAX, Entries, Entry, SampledRow};
+use crate::scan::{DrillUnit, ENTRIES_MAX, Entries, Entry, Piece, SampledRow};
 
 /// Bytes of identities that may be set aside in a run: as much as a decoded window may hold.
-pub const ASIDE_BYTES_MAX: usize = 16 << 20;
+pub(crate) const ASIDE_BYTES_MAX: usize = 16 << 20;
 
 /// Fields behind the image that tell where a row lies: `tableoid`, `ctid`.
 pub(crate) const POSITION_FIELDS: usize = 2;
+/// What a reused buffer may keep after a large row, in bytes.
+const KEPT_IMAGE_BYTES: usize = 64 * 1024;
 
 pub(crate) struct SampleSink<'a> {
     pub(crate) form: &'a KeyForm,
@@ -102,36 +104,87 @@ fn check_inside(slice: &Slice, chunk: u32) -> Result<()> {
 }
 
 pub(crate) struct DigestSink<'a> {
-    pub(crate) filer: Filer<'a>,
-    pub(crate) canonical: Canonicalizer,
-    pub(crate) fields: usize,
-    pub(crate) tallies: Vec<Tally>,
-    pub(crate) entries: Entries,
-    pub(crate) held: Held<'a>,
-    pub(crate) unit: &'a DrillUnit,
+    canonical: Canonicalizer,
+    fields: usize,
+    image: Vec<u8>,
+    /// Rows that wait for their digest.
+    batch: DigestBatch<Waiting>,
+    listed: Listed<'a>,
 }
 
-impl DigestSink<'_> {
+/// What is known of a row before its digest is.
+struct Waiting {
+    /// Where the digest does not decide it.
+    chunk: Option<u32>,
+    /// `None` for a table without a key.
+    key: Option<[u8; 16]>,
+    position: Position,
+}
+
+struct Listed<'a> {
+    filer: Filer<'a>,
+    tallies: Vec<Tally>,
+    entries: Entries,
+    held: Held<'a>,
+    unit: &'a DrillUnit,
+}
+
+impl<'a> DigestSink<'a> {
+    pub(crate) fn new(shape: &'a Shape, unit: &'a DrillUnit, held: &'a AtomicUsize) -> Self {
+        let listed = Listed {
+            filer: Filer::new(shape, &unit.chunking),
+            tallies: vec![Tally::default(); unit.chunks.len()],
+            entries: Entries::default(),
+            held: Held::new(held),
+            unit,
+        };
+        let fields = shape.columns().len();
+        Self { canonical: shape.canonicalizer(), fields, image: Vec::new(), batch: DigestBatch::default(), listed }
+    }
+
     pub(crate) fn take(&mut self, tuple: &[u8]) -> Result<()> {
-        let (image, position) = split_position(tuple, self.fields, POSITION_FIELDS)?;
-        let row = self.canonical.row(&image)?;
-        let digest = RowDigest::of(row.image());
-        let chunk = self.filer.chunk(&row, &digest)?;
-        let Ok(at) = self.unit.chunks.binary_search(&chunk) else { return Ok(()) };
-        if let Some(tally) = self.tallies.get_mut(at) {
-            tally.add(&digest);
+        let position = split_position(tuple, self.fields, POSITION_FIELDS, &mut self.image)?.at;
+        let row = self.canonical.row(&self.image)?;
+        let chunk = self.listed.filer.chunk_of_row(&row)?;
+        if chunk.is_some_and(|chunk| self.listed.unit.chunks.binary_search(&chunk).is_err()) {
+            return Ok(());
         }
-        let key = self.filer.key_hash(&row, &digest)?;
+        let key = self.listed.filer.key_hash_of_row(&row)?;
+        let waiting = Waiting { chunk, key, position };
+        self.batch.push(row.image(), waiting, |waiting, digest| {
+            self.listed.take(&waiting, digest);
+            Ok(())
+        })
+    }
+
+    /// The digests as a piece.
+    pub(crate) fn finish(mut self) -> Result<Piece> {
+        self.batch.finish(|waiting, digest| -> Result<()> {
+            self.listed.take(&waiting, digest);
+            Ok(())
+        })?;
+        let Listed { tallies, entries, unit, .. } = self.listed;
+        Ok(Piece::Digests(entries.finish(), unit.chunks.iter().copied().zip(tallies).collect()))
+    }
+}
+
+impl Listed<'_> {
+    fn take(&mut self, waiting: &Waiting, digest: &RowDigest) {
+        let chunk = waiting.chunk.unwrap_or_else(|| self.filer.chunk_of_digest(digest));
+        let Ok(at) = self.unit.chunks.binary_search(&chunk) else { return };
+        if let Some(tally) = self.tallies.get_mut(at) {
+            tally.add(digest);
+        }
+        let key = waiting.key.unwrap_or_else(|| key_hash(digest.as_bytes()));
         let [.., a, b, c, d, e, f, g, h] = key;
         if u64::from_le_bytes([a, b, c, d, e, f, g, h]) % self.unit.parts == self.unit.part {
             let mut short = [0; 16];
             short.copy_from_slice(&digest.as_bytes()[..16]);
-            self.entries.push(Entry { key, digest: short, position: position.at, copies: 1 });
+            self.entries.push(Entry { key, digest: short, position: waiting.position, copies: 1 });
             if self.held.update(self.entries.kept()) > ENTRIES_MAX {
                 self.entries.overflow();
             }
         }
-        Ok(())
     }
 }
 
@@ -167,15 +220,16 @@ impl Drop for Held<'_> {
 pub(crate) struct RowSink<'a> {
     pub(crate) canonical: Canonicalizer,
     pub(crate) fields: usize,
+    pub(crate) image: Vec<u8>,
     pub(crate) rows: Vec<SampledRow>,
     pub(crate) wanted: &'a [Position],
 }
 
 impl RowSink<'_> {
     pub(crate) fn take(&mut self, tuple: &[u8]) -> Result<()> {
-        let (image, position) = split_position(tuple, self.fields, POSITION_FIELDS + 1)?;
+        let position = split_position(tuple, self.fields, POSITION_FIELDS + 1, &mut self.image)?;
         if self.wanted.contains(&position.at) {
-            let row = self.canonical.row(&image)?;
+            let row = self.canonical.row(&self.image)?;
             self.rows.push(SampledRow::new(&row, position.at, position.texts)?);
         }
         Ok(())
@@ -227,7 +281,12 @@ pub(crate) struct Behind<'a> {
 }
 
 /// Takes the fields behind the image off a tuple: the image is what a plain reading would have brought.
-pub(crate) fn split_position(tuple: &[u8], fields: usize, behind: usize) -> Result<(Vec<u8>, Behind<'_>)> {
+pub(crate) fn split_position<'a>(
+    tuple: &'a [u8],
+    fields: usize,
+    behind: usize,
+    image: &mut Vec<u8>,
+) -> Result<Behind<'a>> {
     let corrupt = || Error::new(ErrorKind::Corrupt, "a server sent a row without its position");
     let mut iter = Fields::new(tuple);
     let mut end = 2;
@@ -238,9 +297,11 @@ pub(crate) fn split_position(tuple: &[u8], fields: usize, behind: usize) -> Resu
     let at = Position::from_fields(next()?, next()?).ok_or_else(corrupt)?;
     let texts = if behind > POSITION_FIELDS { next()? } else { None };
     let count = i16::try_from(fields).map_err(|_| corrupt())?;
-    let mut image = count.to_be_bytes().to_vec();
+    image.clear();
+    image.shrink_to(KEPT_IMAGE_BYTES);
+    image.extend_from_slice(&count.to_be_bytes());
     image.extend_from_slice(tuple.get(2..end).ok_or_else(corrupt)?);
-    Ok((image, Behind { at, texts }))
+    Ok(Behind { at, texts })
 }
 
 #[cfg(test)]

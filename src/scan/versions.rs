@@ -39,11 +39,12 @@ pub(crate) async fn versions(
     let corrupt = || Error::new(ErrorKind::Corrupt, "a lookup has an unexpected answer");
     let mut canonical = table.shape.canonicalizer();
     let mut found = Vec::new();
+    let mut image = Vec::new();
     let fallible = async {
         session.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
         session.batch(&format!("SET LOCAL statement_timeout = {timeout_ms}")).await?;
         let take = |tuple: &[u8]| {
-            let (image, behind) = split_position(tuple, fields, POSITION_FIELDS + 1)?;
+            let behind = split_position(tuple, fields, POSITION_FIELDS + 1, &mut image)?;
             let mut rest = Fields::new(tuple).skip(fields + POSITION_FIELDS + 1);
             let number = rest.next().transpose()?.flatten().and_then(number_from).ok_or_else(corrupt)?;
             let maker = rest.next().transpose()?.flatten().ok_or_else(corrupt)?;

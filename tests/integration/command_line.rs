@@ -39,7 +39,7 @@ const NOBODY: [&str; 4] =
 
 #[test]
 fn help_and_version_are_no_errors() {
-    for arguments in [&["--help"][..], &["--version"], &["verify", "--help"], &["plan", "-h"]] {
+    for arguments in [&["--help"][..], &["--version"], &["verify", "--help"], &["plan", "-h"], &["preflight", "-h"]] {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(0), "{arguments:?}");
         assert!(stdout(&output).contains("triplecheck") && output.stderr.is_empty(), "{arguments:?}");

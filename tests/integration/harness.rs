@@ -17,6 +17,7 @@ pub(crate) struct Verify {
     command: &'static str,
     format: &'static str,
     args: Vec<String>,
+    network: Option<String>,
 }
 
 /// What it printed and how it ended.
@@ -47,7 +48,7 @@ impl Verify {
 
     pub(crate) fn between(publisher: &str, subscriber: &str) -> Self {
         let args = ["--publisher", publisher, "--subscriber", subscriber];
-        Self { command: "verify", format: "json", args: args.map(str::to_owned).into() }
+        Self { command: "verify", format: "json", args: args.map(str::to_owned).into(), network: None }
     }
 
     /// `triplecheck plan` instead.
@@ -55,9 +56,25 @@ impl Verify {
         Self { command: "plan", ..self }
     }
 
+    /// `triplecheck lag` instead.
+    pub(crate) fn lag(self) -> Self {
+        Self { command: "lag", ..self }
+    }
+
     /// `triplecheck sequences` instead.
     pub(crate) fn sequences(self) -> Self {
         Self { command: "sequences", ..self }
+    }
+
+    /// `triplecheck preflight` instead, with a short look at the WAL.
+    pub(crate) fn preflight(self) -> Self {
+        Self { command: "preflight", ..self }.args("--wal-interval 10ms")
+    }
+
+    /// `triplecheck preflight` of a publisher alone.
+    pub(crate) fn week_ahead(publisher: &str) -> Self {
+        let args = ["--publisher", publisher].map(str::to_owned).into();
+        Self { command: "preflight", format: "json", args }.args("--wal-interval 10ms")
     }
 
     pub(crate) fn arg(mut self, arg: &str) -> Self {
@@ -71,8 +88,22 @@ impl Verify {
         self
     }
 
+    /// In a network namespace of its own.
+    pub(crate) fn within(self, network: &str) -> Self {
+        Self { network: Some(network.to_owned()), ..self }
+    }
+
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_triplecheck"));
+        let program = env!("CARGO_BIN_EXE_triplecheck");
+        let mut command = match &self.network {
+            Some(network) => {
+                // It becomes the program.
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", network, program]);
+                command
+            }
+            None => Command::new(program),
+        };
         command.arg(self.command).args(["--format", self.format]).args(&self.args).stdin(Stdio::null());
         if self.command == "verify" {
             command.args(["--progress", "none"]);
@@ -173,6 +204,24 @@ impl Ran {
         let mut findings: Vec<_> = findings.iter().map(of).collect();
         findings.sort();
         findings
+    }
+
+    /// Every check of `preflight` with this status as `code object`, in the report's order.
+    pub(crate) fn checks(&self, status: &str) -> Vec<String> {
+        let all = self.json["checks"].as_array().unwrap_or_else(|| panic!("{self:#?}"));
+        let of = |check: &Value| {
+            let text = |field: &str| check[field].as_str().unwrap_or("-").to_owned();
+            [text("code"), text("object")].join(" ")
+        };
+        all.iter().filter(|check| check["status"] == status).map(of).collect()
+    }
+
+    /// The check with this code about this object; `-` is the server.
+    #[track_caller]
+    pub(crate) fn check(&self, code: &str, object: &str) -> &Value {
+        let all = self.json["checks"].as_array().unwrap_or_else(|| panic!("{self:#?}"));
+        let found = all.iter().find(|check| check["code"] == code && check["object"].as_str().unwrap_or("-") == object);
+        found.unwrap_or_else(|| panic!("no check {code} of {object}: {self:#?}"))
     }
 
     /// Its exit code, after a look whether the JSON says the same.

@@ -1,5 +1,6 @@
 //! One binary for all behaviours, so that servers are started once; a module per behaviour.
 
+mod audit;
 mod command_line;
 mod conninfo;
 mod damage;
@@ -11,14 +12,21 @@ mod gate;
 mod harness;
 mod house;
 mod keys;
+mod lag;
 mod least_privilege;
 mod lines;
+mod live;
 mod majors;
 mod operations;
 mod oracle;
+mod preflight;
+mod privileges_live;
+mod proxy;
 mod psql;
 mod publications;
 mod readme;
+mod referee;
+mod restore_point;
 mod review;
 mod roles;
 mod scope;
@@ -26,5 +34,7 @@ mod sequences;
 mod sessions;
 mod shop;
 mod slow;
+mod staged;
 mod tables;
 mod type_changes;
+mod vanished;

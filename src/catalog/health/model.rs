@@ -221,8 +221,6 @@ pub struct Slot {
     pub temporary: bool,
     /// Whether a receiver uses it.
     pub active: bool,
-    /// From where WAL is kept for it.
-    pub restart_lsn: Option<Lsn>,
     /// Up to where its receiver has confirmed.
     pub confirmed_flush_lsn: Option<Lsn>,
     /// `reserved`, `extended`, `unreserved` or `lost` (13+).

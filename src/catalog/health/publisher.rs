@@ -58,7 +58,6 @@ async fn slots(session: &Session, major: Major) -> Result<Vec<Slot>> {
                 own_database: fields.flag()?,
                 temporary: fields.flag()?,
                 active: fields.flag()?,
-                restart_lsn: fields.parse_optional()?,
                 confirmed_flush_lsn: fields.parse_optional()?,
                 wal_status: fields.optional()?,
                 safe_wal_bytes: fields.parse_optional()?,

@@ -7,19 +7,14 @@ use crate::sql;
 /// The first object identifier of what users create (`FirstNormalObjectId`, access/transam.h).
 const FIRST_USER_OID: u32 = 16_384;
 /// The settings that are looked at.
-pub(super) const SETTINGS: [&str; 12] = [
+const SETTINGS: [&str; 7] = [
     "wal_level",
     "max_replication_slots",
     "max_active_replication_origins",
     "max_wal_senders",
     "max_logical_replication_workers",
-    "max_sync_workers_per_subscription",
     "max_worker_processes",
     "autovacuum_max_workers",
-    "max_slot_wal_keep_size",
-    "wal_segment_size",
-    "server_encoding",
-    "lc_ctype",
 ];
 
 fn oids(oids: impl IntoIterator<Item = u32>) -> String {
@@ -141,7 +136,7 @@ pub(super) fn slots(major: Major) -> String {
     };
     format!(
         "SELECT s.slot_name, s.slot_type = 'logical', s.plugin, s.database = current_database(), s.temporary, s.active, \
-         s.restart_lsn, s.confirmed_flush_lsn, {status}, {invalidated}, \
+         s.confirmed_flush_lsn, {status}, {invalidated}, \
          greatest(0, pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn))::bigint \
          FROM pg_replication_slots s ORDER BY s.slot_name"
     )

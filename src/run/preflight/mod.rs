@@ -1,7 +1,7 @@
 //! `preflight`: can this pair be replicated and verified? Reads catalogs and states; of user tables, at most whether one
 //! that has no counterpart holds a row.
 //!
-//! [`gather`](preflight) asks, `judge` decides without I/O, and a report shows what came out.
+//! The engine here asks, `judge` decides without I/O, and a report shows what came out.
 
 mod code;
 mod judge;

@@ -85,7 +85,7 @@ impl Check {
         Self::new(code, Status::Unknown, side, said)
     }
 
-    pub(super) fn about(mut self, object: impl ToString) -> Self {
+    pub(super) fn about(mut self, object: &(impl ToString + ?Sized)) -> Self {
         self.object = Some(object.to_string());
         self
     }

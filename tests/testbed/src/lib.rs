@@ -23,7 +23,8 @@
 //! - [`Database`]: SQL on one database. Connections are made per call, so handles work in any runtime.
 //! - [`Pair`], [`Replicated`]: two servers, and a database of the same name on both with a subscription between them.
 //! - [`shared_pair`]: the pairs that all tests of a process share, with shared and exclusive leases.
-//! - [`Load`], [`shop`]: something to write, and something to write it to.
+//! - [`Load`], [`shop`], [`mixed`], [`pgbench`]: something to write, and something to write it to; [`writers`]: at a measured rate.
+//! - [`soak`]: what the reports of many verifies under load add up to.
 
 mod account;
 mod catch_up;
@@ -35,7 +36,9 @@ mod installation;
 mod launch;
 mod leftovers;
 mod load;
+pub mod mixed;
 mod pair;
+pub mod pgbench;
 mod postmaster;
 mod quote;
 mod replicated;
@@ -43,7 +46,9 @@ mod run_folder;
 mod server;
 mod shared;
 pub mod shop;
+pub mod soak;
 mod teardown;
+pub mod writers;
 
 pub use database::Database;
 pub use error::{Error, Result};

@@ -197,9 +197,7 @@ fn origins(health: &SubscriberHealth, checks: &mut Vec<Check>) {
         return;
     };
     let evidence = format!("{used} of {max} in use ({name})");
-    // An origin that is there keeps its place; what comes next needs a free one.
-    let needed = u64::from(health.subscriptions.is_empty() || used > 0);
-    checks.push(if used.saturating_add(needed) <= max {
+    checks.push(if used < max {
         Check::ok(code, Side::Subscriber, evidence)
     } else {
         Check::new(code, Status::Fix, Side::Subscriber, evidence)

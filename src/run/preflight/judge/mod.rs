@@ -11,7 +11,9 @@ mod software;
 mod subscriptions;
 
 #[cfg(test)]
-pub(super) mod fixtures;
+mod fixtures;
+#[cfg(test)]
+mod scenarios;
 
 use std::time::Duration;
 
@@ -66,6 +68,11 @@ impl<'a> Seen<'a> {
     fn servers(&self) -> impl Iterator<Item = (Side, &'a ServerHealth)> {
         let subscriber = self.health.subscriber.as_ref().map(|health| (Side::Subscriber, &health.server));
         std::iter::once((Side::Publisher, &self.health.publisher.server)).chain(subscriber)
+    }
+
+    /// Both sides, or the publisher where it is alone.
+    fn everywhere(&self) -> Option<Side> {
+        self.health.subscriber.is_none().then_some(Side::Publisher)
     }
 
     /// The publisher's slots, as far as they are known.

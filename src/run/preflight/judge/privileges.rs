@@ -46,7 +46,7 @@ fn select(seen: &Seen<'_>, checks: &mut Vec<Check>) {
         }
     }
     if !checks.iter().any(|check| check.code == code.text()) {
-        checks.push(Check::ok(code, None, "every table can be read"));
+        checks.push(Check::ok(code, seen.everywhere(), "every table can be read"));
     }
 }
 
@@ -68,18 +68,18 @@ fn sequences(seen: &Seen<'_>, checks: &mut Vec<Check>) {
     for (side, role, sequences) in sides {
         let role = sql::identifier(&role.name);
         for sequence in sequences.into_iter().filter(|sequence| !sequence.readable) {
-            let usage = sql::identifier(&sequence.name.schema);
+            let schema = sql::identifier(&sequence.name.schema);
             let grant = format!("GRANT SELECT ON SEQUENCE {} TO {role}", sequence.name.to_sql());
             checks.push(
                 Check::new(code, Status::Fix, side, format!("role {role} may not read it"))
                     .about(&sequence.name)
                     .threshold("SELECT on every sequence that is compared")
-                    .remedy(format!("{grant} (and USAGE on schema {usage})")),
+                    .remedy(format!("{grant}; GRANT USAGE ON SCHEMA {schema} TO {role}")),
             );
         }
     }
     if checks.len() == before {
-        checks.push(Check::ok(code, None, "every sequence can be read"));
+        checks.push(Check::ok(code, seen.everywhere(), "every sequence can be read"));
     }
 }
 
@@ -104,6 +104,10 @@ fn replication(seen: &Seen<'_>, checks: &mut Vec<Check>) {
         Some(Probe::Refused(why)) => Check::refused(code, Side::Publisher, why)
             .threshold("a temporary slot")
             .remedy("see what the server says: a free slot, wal_level, or the privilege"),
+        None if may_replicate(role) => {
+            let evidence = format!("role {} may replicate; nothing to try before wal_level is logical", role.name);
+            Check::ok(code, Side::Publisher, evidence)
+        }
         None => Check::new(code, Status::Warn, Side::Publisher, format!("role {} may not replicate", role.name))
             .threshold("REPLICATION, or membership in rds_replication")
             .remedy(replicate(role)),

@@ -12,7 +12,7 @@ use crate::sql;
 
 /// Where the restore point can be had.
 const SOURCES: &str = "take it from aurora_volume_logical_start_lsn(), or from the clone's log of its first start after the \
-                       restore, before the upgrade: \"invalid record length at ...\" or \"redo done at ...\"";
+                       restore, before the upgrade: \"invalid record length at ...\"";
 /// A position so close to where the subscriber's own WAL stands was read there a moment ago: what a server writes while
 /// somebody follows the runbook with nothing else going on. Larger, and servers whose positions have nothing to do with
 /// each other would be taken for one.

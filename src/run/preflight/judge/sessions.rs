@@ -47,7 +47,7 @@ fn open(seen: &Seen<'_>, side: Side, server: &ServerHealth, checks: &mut Vec<Che
         let evidence = format!("open for {age} by role {user} in database {database}, {state}; it {wrote}");
         checks.push(
             Check::new(code, status, side, evidence)
-                .about(format!("pid {pid}"))
+                .about(&format!("pid {pid}"))
                 .threshold(format!("shorter than {}", duration(seen.long_transaction)))
                 .remedy(format!("let it end, or SELECT pg_terminate_backend({pid})")),
         );

@@ -1,0 +1,14 @@
+CREATE TABLE account (id int PRIMARY KEY, n bigint, big text, f float8, at timestamptz, j jsonb);
+CREATE TABLE pair_key (a int, b text, v int, PRIMARY KEY (b, a));
+CREATE TABLE bag (a int, t text);
+ALTER TABLE bag REPLICA IDENTITY FULL;
+CREATE TABLE indexed (id int PRIMARY KEY, code text NOT NULL, v text);
+CREATE UNIQUE INDEX indexed_code ON indexed (code);
+ALTER TABLE indexed REPLICA IDENTITY USING INDEX indexed_code;
+CREATE TABLE parted (id int, part int, v numeric(12,2), PRIMARY KEY (id, part)) PARTITION BY LIST (part);
+CREATE TABLE parted_0 PARTITION OF parted FOR VALUES IN (0);
+CREATE TABLE parted_1 PARTITION OF parted FOR VALUES IN (1);
+CREATE TABLE parted_rest PARTITION OF parted DEFAULT;
+CREATE TABLE bulk (id bigint PRIMARY KEY, c int, pad text);
+CREATE TABLE hot (id int PRIMARY KEY, n bigint, note text);
+CREATE TABLE side (id int PRIMARY KEY, v text);
