@@ -7,6 +7,7 @@ mod damage;
 mod differential;
 mod drill;
 mod equal_keys;
+mod fallback;
 mod figures;
 mod gate;
 mod harness;
