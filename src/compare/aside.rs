@@ -175,7 +175,8 @@ impl Case {
     pub(super) fn take_keys(&mut self, keys: Vec<Values>, of: &KeysOf) -> Vec<Job> {
         let name = &self.table.pair.name;
         if let (false, Some(why)) = (keys.is_empty(), self.unsettleable()) {
-            let message = format!("{name} changes, and without a temporary slot (REPLICATION) that cannot be settled: {why}");
+            let message =
+                format!("{name} changes, and without a temporary slot (REPLICATION) that cannot be settled: {why}");
             return self.fail(Reason::Unsupported, message);
         }
         let Some(aside) = &mut self.aside else { return Vec::new() };
@@ -185,7 +186,9 @@ impl Case {
                 self.fail(Reason::Unsupported, message)
             }
             Some(false) if matches!(of, KeysOf::At(_)) => {
-                let message = format!("rows of {name} on the subscriber are not found by their own keys: check its indexes with amcheck");
+                let message = format!(
+                    "rows of {name} on the subscriber are not found by their own keys: check its indexes with amcheck"
+                );
                 self.fail(Reason::RereadDiffers, message)
             }
             Some(_) => self.set_aside(),

@@ -22,8 +22,8 @@ pub use aside::Suspecting;
 pub use case::{After, Case, Settings};
 pub use drill::{Difference, join};
 pub use judge::Finished;
-pub use recheck::{Pending, Proven, Recheck};
 pub use outcome::*;
+pub use recheck::{Pending, Proven, Recheck};
 
 use crate::verdict::Verdict;
 

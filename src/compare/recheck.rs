@@ -134,9 +134,9 @@ impl Pending {
         let has = |side: Side, position: Option<Position>| {
             position.is_none_or(|position| there.get(side).iter().any(|row| row.position == position))
         };
-        let (here, gone): (Vec<_>, Vec<_>) = proven.into_iter().partition(|proven| {
-            Side::BOTH.iter().all(|&side| has(side, *proven.difference.positions.get(side)))
-        });
+        let (here, gone): (Vec<_>, Vec<_>) = proven
+            .into_iter()
+            .partition(|proven| Side::BOTH.iter().all(|&side| has(side, *proven.difference.positions.get(side))));
         let names: Vec<_> = self.table.column_names().into_iter().take(self.table.shape.key_len()).collect();
         self.recheck.found.samples.extend(gone.into_iter().map(|proven| Sample {
             kind: proven.difference.kind,

@@ -186,10 +186,7 @@ async fn subscriber(
 }
 
 /// Whether all subscriptions still follow this publisher, after the subscriber's snapshot.
-pub(crate) async fn followed(
-    control: Sides<&Session>,
-    request: &Request<'_>,
-) -> Result<Result<Vec<Progress>, NotYet>> {
+pub(crate) async fn followed(control: Sides<&Session>, request: &Request<'_>) -> Result<Result<Vec<Progress>, NotYet>> {
     let segment = request.wal_segment_bytes;
     let after = observe::progress(control.publisher, control.subscriber, request.subscriptions, segment).await?;
     let end = observe::insert_position(control.publisher, segment).await?;

@@ -266,3 +266,125 @@ async fn pause(request: &Request<'_>) -> Result<()> {
         () = request.stop.cancelled() => Err(Error::new(ErrorKind::Interrupted, "interrupted while waiting for the sync point")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn snapshot(text: &str) -> SnapshotText {
+        text.parse().unwrap()
+    }
+
+    /// Whether a row that shows this maker is suspect.
+    fn suspect(since: Since, maker: u64) -> bool {
+        let low = u32::try_from(maker % (1 << 32)).unwrap();
+        match since.ends() {
+            None => true,
+            Some((from, until)) if from < until => from <= low && low < until,
+            Some((from, until)) => !since.is_empty() && (from <= low || low < until),
+        }
+    }
+
+    #[test]
+    fn a_subtransaction_of_a_running_transaction_is_suspect() {
+        // 100 runs at P and has written under a savepoint as 103, which no list of running transactions names.
+        let before = snapshot("100:110:100,105");
+        assert!(before.shows(103));
+        let since = Since::between(&before, &snapshot("120:120:"));
+        assert!(suspect(since, 103) && suspect(since, 100) && suspect(since, 119));
+        assert!(!suspect(since, 99) && !suspect(since, 120));
+        assert!(Since::between(&before, &snapshot("100:100:")).is_empty());
+    }
+
+    #[test]
+    fn identifiers_wrap_around() {
+        let epoch = 1_u64 << 32;
+        let since = Since { from: 3 * epoch - 10, until: 3 * epoch + 10 };
+        assert_eq!(since.ends(), Some((u32::MAX - 9, 10)));
+        assert!(suspect(since, 3 * epoch - 1) && suspect(since, 3 * epoch + 9) && !suspect(since, 3 * epoch + 10));
+        // One of an earlier epoch that was frozen long ago looks as if it were in there, which costs a second look.
+        assert!(suspect(since, epoch + 3));
+        assert_eq!(Since { from: 5, until: 5 + epoch }.ends(), None);
+        assert!(Since { from: 5, until: 5 }.is_empty());
+    }
+
+    fn version(xmin: u32, content: u8) -> Version {
+        Version { xmin, heap: 1, place: (0, 1), digest: [content; 32] }
+    }
+
+    fn seen(before: &[Version], subscriber: &[Version], after: &[Version]) -> Seen {
+        Seen { before: before.to_vec(), subscriber: subscriber.to_vec(), after: after.to_vec() }
+    }
+
+    #[test]
+    fn what_held_still_is_settled() {
+        let (old, new) = (version(10, 1), version(20, 2));
+        let (same, other) = (version(700, 1), version(701, 9));
+        assert_eq!(judge(&seen(&[old], &[same], &[old]), None), Settled::Equal);
+        assert_eq!(judge(&seen(&[], &[], &[]), None), Settled::Equal);
+        // It was rewritten in between, be it with the same content.
+        assert_eq!(judge(&seen(&[old], &[same], &[new]), None), Settled::NotYet);
+        assert_eq!(judge(&seen(&[old], &[same], &[version(11, 1)]), None), Settled::NotYet);
+        assert_eq!(judge(&seen(&[old], &[], &[]), None), Settled::NotYet);
+        // It stood all the while, and the subscriber has it otherwise, or not at all.
+        assert_eq!(judge(&seen(&[old], &[other], &[old]), None), Settled::Different);
+        assert_eq!(judge(&seen(&[old], &[], &[old]), None), Settled::Different);
+        assert_eq!(judge(&seen(&[old, old], &[same], &[old, old]), None), Settled::Different);
+    }
+
+    #[test]
+    fn what_the_subscriber_has_besides_must_stay() {
+        let extra = version(700, 1);
+        let besides = seen(&[], &[extra], &[]);
+        assert_eq!(judge(&besides, None), Settled::NotYet);
+        assert_eq!(judge(&besides, Some(&besides)), Settled::Different);
+        // Another version of it: the first one came and went.
+        let later = seen(&[], &[version(701, 1)], &[]);
+        assert_eq!(judge(&later, Some(&besides)), Settled::NotYet);
+        let twice = seen(&[version(1, 1)], &[extra, version(3, 1)], &[version(1, 1)]);
+        assert_eq!(judge(&twice, None), Settled::NotYet);
+        assert_eq!(judge(&twice, Some(&twice)), Settled::Different);
+    }
+
+    /// A key's history on the publisher, one state after the other, each with its maker.
+    fn history() -> impl Strategy<Value = Vec<Option<u8>>> {
+        prop::collection::vec(prop::option::of(0_u8..3), 2..12)
+    }
+
+    proptest! {
+        /// Whatever happens to a key, and wherever the looks fall, as long as their order holds: a subscriber that loses nothing is
+        /// never called different.
+        #[test]
+        fn a_faithful_subscriber_is_never_different(history in history(), looks in prop::collection::vec(0_usize..12, 3..24)) {
+            let at = |position: usize| {
+                let position = position.min(history.len() - 1);
+                // The maker is who brought this state about.
+                let state = history[position];
+                state.map(|content| version(u32::try_from(position).unwrap(), content))
+            };
+            let applied = |position: usize| at(position).map(|version| Version { xmin: version.xmin + 5000, ..version });
+            let mut looks = looks;
+            looks.sort_unstable();
+            let mut last: Option<Seen> = None;
+            for three in looks.chunks_exact(3) {
+                let now = seen(at(three[0]).as_slice(), applied(three[1]).as_slice(), at(three[2]).as_slice());
+                prop_assert_ne!(judge(&now, last.as_ref()), Settled::Different, "{:?} {:?}", now, last);
+                last = Some(now);
+            }
+        }
+
+        /// A subscriber that lacks a row, or has one that nobody replicated, is found as soon as the key holds still.
+        #[test]
+        fn a_loss_is_found_when_the_key_holds_still(content in prop::option::of(0_u8..3), held in prop::option::of(0_u8..3)) {
+            let publisher: Vec<_> = content.map(|content| version(7, content)).into_iter().collect();
+            let subscriber: Vec<_> = held.map(|held| version(700, held)).into_iter().collect();
+            let now = seen(&publisher, &subscriber, &publisher);
+            let first = judge(&now, None);
+            let expected = if content == held { Settled::Equal } else { Settled::Different };
+            prop_assert!(first == expected || first == Settled::NotYet);
+            prop_assert_eq!(judge(&now, Some(&now)), expected);
+        }
+    }
+}

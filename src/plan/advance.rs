@@ -236,7 +236,10 @@ pub fn versions_statement(
 ) -> String {
     let list = shape.select_list(side);
     let mut inner: Vec<_> = list.iter().enumerate().map(|(at, column)| format!("{column} AS c{at}")).collect();
-    inner.push(format!("tableoid AS heap, ctid AS place, xmin AS maker, {} AS texts", texts_array(pair, shape, characters)));
+    inner.push(format!(
+        "tableoid AS heap, ctid AS place, xmin AS maker, {} AS texts",
+        texts_array(pair, shape, characters)
+    ));
     let mut outer: Vec<_> = (0..list.len()).map(|at| format!("there.c{at}")).collect();
     outer.push("there.heap, there.place, there.texts, wanted.number, there.maker".to_owned());
     lookup(pair, side, identity, keys, &inner.join(", "), &outer.join(", "), "")

@@ -11,9 +11,9 @@ use crate::compare::{Case, Pending, Proven};
 use crate::config::Config;
 use crate::connect::Session;
 use crate::error::{Error, ErrorKind, Result};
+use crate::gate;
 use crate::gate::recheck::{Seen, Version, enclose, pass};
 use crate::gate::window::Values;
-use crate::gate;
 use crate::run::servers::Servers;
 use crate::scan::{SampledRow, SeenRow, evaluate, versions};
 use crate::side::{Side, Sides};
@@ -64,7 +64,8 @@ pub(crate) async fn settle(
     for _ in 0..ROUNDS_MAX {
         let open: Vec<&mut Pending> =
             pending.iter_mut().map(|(_, pending)| pending).filter(|pending| !pending.keys().is_empty()).collect();
-        if open.is_empty() || Instant::now() >= deadline || !round(servers, &sessions, &request, open, deadline).await? {
+        if open.is_empty() || Instant::now() >= deadline || !round(servers, &sessions, &request, open, deadline).await?
+        {
             break;
         }
         tokio::select! {
@@ -99,7 +100,8 @@ async fn round(
         return Ok(false);
     }
     let after = look(&sessions.publisher, &open).await?;
-    for (pending, ((before, subscriber), after)) in open.into_iter().zip(before.into_iter().zip(subscriber).zip(after)) {
+    for (pending, ((before, subscriber), after)) in open.into_iter().zip(before.into_iter().zip(subscriber).zip(after))
+    {
         let (before, subscriber, after) = match (before, subscriber, after) {
             (Ok(before), Ok(subscriber), Ok(after)) => (before, subscriber, after),
             (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => {
@@ -141,7 +143,9 @@ async fn look_at(session: &Session, pending: &Pending, keys: &[&Values]) -> Resu
         let mut seen = vec![Vec::new(); keys.len()];
         let rows = versions(session, &pending.table, &pending.identity, keys, false, QUESTION_TIMEOUT_MS).await?;
         for SeenRow { number, version, .. } in rows {
-            let of_key = seen.get_mut(number).ok_or_else(|| Error::new(ErrorKind::Corrupt, "a lookup has an answer to no question"))?;
+            let of_key = seen
+                .get_mut(number)
+                .ok_or_else(|| Error::new(ErrorKind::Corrupt, "a lookup has an answer to no question"))?;
             of_key.push(version);
         }
         seen.iter_mut().for_each(|versions| versions.sort_unstable());

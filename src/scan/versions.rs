@@ -63,7 +63,10 @@ pub(crate) async fn versions(
         if unchanged.as_deref() == Some("t") {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Changed, format!("table {} was truncated, rewritten or repartitioned on the {side}", pair.name)))
+        Err(Error::new(
+            ErrorKind::Changed,
+            format!("table {} was truncated, rewritten or repartitioned on the {side}", pair.name),
+        ))
     };
     let result = fallible.await;
     // Whatever came of it: nothing is locked any longer.
