@@ -117,6 +117,8 @@ reasons! {
     Unsupported = "unsupported",
     /// A server reported an error that we do not know how to go on from.
     ServerError = "server_error",
+    /// Rows that changed while both sides were read never held still long enough to be settled by looking at them again.
+    NeverHeldStill = "never_held_still",
     /// The run was interrupted before this was settled.
     Interrupted = "interrupted",
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::compare::aside::Aside;
 use crate::compare::drilling::{Drill, Found};
 use crate::compare::figures::FigurePair;
 use crate::error::{Error, ErrorKind};
@@ -48,6 +49,8 @@ pub(super) struct Chunk {
     pub(super) read: Sides<bool>,
     /// Where both sides were read and every difference was found.
     pub(super) settled: Option<u32>,
+    /// It holds rows that are to be set aside, and is read again without them.
+    pub(super) again: bool,
 }
 
 /// One table on its way to an outcome. Starts as [`Reason::NotRead`].
@@ -57,13 +60,15 @@ pub struct Case {
     pub(super) settings: Settings,
     pub(super) sync_point: u32,
     pub(super) sync_points: BTreeSet<u32>,
-    generation: u32,
+    pub(super) generation: u32,
     attempts: u32,
     /// A heap scan was cut off by the age of the snapshots.
     unfinished: bool,
     waits_for_next: bool,
-    /// What makes the cut of the publisher's snapshot; `None` where they are the same.
-    advance: Option<Arc<Advance>>,
+    /// What makes the cut of the publisher's snapshot, or sets rows aside on both sides; `None` where there is neither.
+    pub(super) advance: Sides<Option<Arc<Advance>>>,
+    /// What is set aside, where nothing tells what changed between the snapshots.
+    pub(super) aside: Option<Aside>,
     pub(super) plan: Option<TablePlan>,
     pub(super) chunking: Arc<Chunking>,
     pub(super) chunks: Vec<Chunk>,
@@ -95,7 +100,8 @@ impl Case {
             attempts: 0,
             unfinished: false,
             waits_for_next: false,
-            advance: None,
+            advance: Sides::default(),
+            aside: None,
             plan: None,
             chunking: Arc::new(Chunking::Ranges(Vec::new())),
             chunks: Vec::new(),
@@ -120,6 +126,9 @@ impl Case {
 
     /// Begins, or goes on with, the table at a sync point. `touched` is what changed between its snapshots.
     pub fn open(&mut self, sync_point: u32, touched: Option<&Result<Arc<Touched>, Problem>>) -> Vec<Job> {
+        if self.awaits_recheck() {
+            return Vec::new();
+        }
         self.generation += 1;
         self.sync_point = sync_point;
         self.waits_for_next = false;
@@ -144,8 +153,9 @@ impl Case {
             None => None,
         };
         self.sync_points.insert(sync_point);
-        self.advance = None;
+        self.advance = Sides::default();
         match touched {
+            None if self.aside.is_some() => self.suspect(),
             Some(touched) if touched.lookups.is_empty() => self.advance_by(touched, Vec::new()),
             Some(touched) => vec![self.job(Side::Publisher, Work::LookUp(touched))],
             None => self.begin(),
@@ -156,7 +166,7 @@ impl Case {
     fn advance_by(&mut self, touched: Arc<Touched>, found: Vec<(usize, Position)>) -> Vec<Job> {
         match Advance::new(touched, found) {
             Ok(advance) => {
-                self.advance = Some(Arc::new(advance));
+                self.advance.publisher = Some(Arc::new(advance));
                 self.begin()
             }
             Err(contradiction) => {
@@ -166,8 +176,9 @@ impl Case {
         }
     }
 
-    fn begin(&mut self) -> Vec<Job> {
-        let mut jobs = self.ask_figures();
+    pub(super) fn begin(&mut self) -> Vec<Job> {
+        // With rows set aside, those that are to be are all known only when the others are read.
+        let mut jobs = if self.aside.is_some() { Vec::new() } else { self.ask_figures() };
         if self.table.checks.rows {
             jobs.append(&mut match &self.plan {
                 Some(_) => self.read_again(),
@@ -178,7 +189,7 @@ impl Case {
     }
 
     /// Count and sums are taken anew at every sync point: they must be of one pair of snapshots.
-    fn ask_figures(&mut self) -> Vec<Job> {
+    pub(super) fn ask_figures(&mut self) -> Vec<Job> {
         self.figures = FigurePair::default();
         self.deltas_asked = None;
         self.deltas_known = false;
@@ -241,14 +252,14 @@ impl Case {
 
     /// Whether rows stood at the cut that the publisher's snapshot does not hold.
     pub(super) fn has_images(&self) -> bool {
-        self.advance.as_ref().is_some_and(|advance| advance.has_images())
+        self.advance.publisher.as_ref().is_some_and(|advance| advance.has_images())
     }
 
     fn is_open(&self, chunk: usize) -> bool {
         self.chunks.get(chunk).is_some_and(|chunk| chunk.settled.is_none())
     }
 
-    fn forget_differences(&mut self) {
+    pub(super) fn forget_differences(&mut self) {
         self.divergent.clear();
         self.drill = Drill::Idle;
         self.found = Found::default();
@@ -260,7 +271,7 @@ impl Case {
             table: Arc::clone(&self.table),
             side,
             work,
-            advance: self.advance.clone().filter(|_| side == Side::Publisher),
+            advance: self.advance.get(side).clone(),
             generation: self.generation,
             failures: 0,
             gave_way: 0,
@@ -283,6 +294,8 @@ impl Case {
                 *self.figures.values.get_mut(job.side) = Some(figures);
                 self.ask_deltas()
             }
+            (Piece::Places(places), Work::LookUp(_)) if self.aside.is_some() => self.take_places(job.side, places),
+            (Piece::Keys(keys), Work::Keys(_, of)) => self.take_keys(keys, of),
             (Piece::Places(places), Work::LookUp(touched)) => self.advance_by(Arc::clone(touched), places),
             (Piece::Samples(samples), Work::Sample(spec)) => {
                 let chunking = plan::cut_ranges(samples, spec.chunks);
@@ -403,15 +416,21 @@ impl Case {
         }
         self.generation += 1;
         self.waits_for_next = true;
+        self.anew();
+    }
+
+    /// Forgets whatever was read.
+    pub(super) fn anew(&mut self) {
         self.plan = None;
         self.chunks.clear();
+        self.aside = None;
         self.forget_differences();
     }
 
     /// The sync point closes: what is settled stays, the rest goes on at the next one. `lost` says that it closes because
     /// sessions were lost, and not because of its age.
     pub fn close(&mut self, lost: Option<&Error>) {
-        if self.is_settled() || self.waits_for_next {
+        if self.is_settled() || self.waits_for_next || self.awaits_recheck() {
             return;
         }
         self.generation += 1;
@@ -446,9 +465,7 @@ impl Case {
     pub fn renew(&mut self, table: Arc<TableContext>) {
         if table.pair.without_sizes() != self.table.pair.without_sizes() {
             // Chunks of another shape say nothing of this one.
-            self.plan = None;
-            self.chunks.clear();
-            self.forget_differences();
+            self.anew();
         }
         self.table = table;
     }
@@ -468,9 +485,12 @@ impl Case {
     /// Whether everything that was asked for is known, or never will be.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        if self.failure.is_some() {
-            return true;
-        }
+        let open = self.aside.as_ref().is_some_and(Aside::is_open);
+        self.failure.is_some() || self.is_read() && !open
+    }
+
+    /// Whether everything is read that is not set aside.
+    pub(super) fn is_read(&self) -> bool {
         let rows =
             !self.table.checks.rows || (self.plan.is_some() && self.chunks.iter().all(|chunk| chunk.settled.is_some()));
         let figures = self.generation > 0 && (self.figures.complete() && self.deltas_known || self.needs_no_figures());

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::compare::aside::Aside;
 use crate::compare::case::Case;
 use crate::compare::drill::{Listing, finer, join, next_part, next_unit, unit_slices};
 use crate::compare::sample::{Naming, batch_size};
@@ -21,7 +22,7 @@ pub(super) enum Drill {
 }
 
 /// Differing rows of a table.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Found {
     pub(super) missing: u64,
     pub(super) extra: u64,
@@ -35,6 +36,15 @@ impl Found {
     pub(super) fn rows(&self) -> u64 {
         self.missing + self.extra + self.changed
     }
+
+    /// Takes over what was found elsewhere.
+    pub(super) fn add(&mut self, other: &mut Self) {
+        self.missing += other.missing;
+        self.extra += other.extra;
+        self.changed += other.changed;
+        self.duplicated += other.duplicated;
+        self.samples.append(&mut other.samples);
+    }
 }
 
 impl Case {
@@ -42,7 +52,7 @@ impl Case {
     pub(super) fn compare_chunks(&mut self) -> Vec<Job> {
         for (at, chunk) in (0..).zip(&mut self.chunks) {
             let read = chunk.read.publisher && chunk.read.subscriber && !self.images_open;
-            let ready = read && chunk.settled.is_none();
+            let ready = read && chunk.settled.is_none() && !chunk.again;
             if ready && chunk.tallies.agree() {
                 chunk.settled = Some(self.sync_point);
             } else if ready && !self.divergent.iter().any(|&(known, _)| known == at) && !drilled(&self.drill, at) {
@@ -53,7 +63,7 @@ impl Case {
     }
 
     /// Starts a unit if none is in hand: this one, or the next.
-    fn drill_on(&mut self, unit: Option<DrillUnit>) -> Vec<Job> {
+    pub(super) fn drill_on(&mut self, unit: Option<DrillUnit>) -> Vec<Job> {
         if !matches!(self.drill, Drill::Idle) {
             return Vec::new();
         }
@@ -69,13 +79,16 @@ impl Case {
             && relations.subscriber.key_index;
         let keyed = self.table.shape.key_len() > 0;
         let next = || next_unit(&self.chunking, &mut self.divergent, keyed, by_key);
-        let Some(unit) = unit.or_else(next).map(Arc::new) else { return Vec::new() };
+        let Some(unit) = unit.or_else(next).map(Arc::new) else { return self.all_drilled() };
         let mut slices = plan.slices.as_ref().map(|slices| unit_slices(&unit, by_key, slices));
         if self.has_images() {
             slices.publisher.push(Slice::Images);
         }
         if unit.part == 0 {
             self.found_in_unit = Found::default();
+            if let Some(aside) = &mut self.aside {
+                aside.begin_unit();
+            }
         }
         self.drill = Drill::Listing(Listing::new(Arc::clone(&unit), slices.as_ref().map(Vec::len)));
         let list = |side| {
@@ -103,7 +116,11 @@ impl Case {
         let wanted = self.settings.samples.saturating_sub(listed);
         let mut waiting = Vec::new();
         let found = &mut self.found_in_unit;
+        let aside = &mut self.aside;
         join(&mut rows.publisher, &mut rows.subscriber, |difference| {
+            if let (Some(aside), DifferenceKind::Extra) = (aside.as_mut(), difference.kind) {
+                return aside.extra(difference.positions.subscriber);
+            }
             match difference.kind {
                 DifferenceKind::Missing => found.missing += difference.count,
                 DifferenceKind::Extra => found.extra += difference.count,
@@ -114,6 +131,9 @@ impl Case {
             waiting.extend(std::iter::repeat_n(difference, listed));
         });
         drop(rows);
+        if self.aside.as_ref().is_some_and(Aside::is_unit_to_be_read_again) {
+            waiting.clear();
+        }
         self.name_next(unit, waiting)
     }
 
@@ -185,15 +205,19 @@ impl Case {
             return self.drill_on(Some(next));
         }
         let mut found = std::mem::take(&mut self.found_in_unit);
+        if self.aside.as_ref().is_some_and(Aside::is_unit_to_be_read_again) {
+            for &chunk in &unit.chunks {
+                if let Some(chunk) = self.chunks.get_mut(chunk as usize) {
+                    chunk.again = true;
+                }
+            }
+            return self.drill_on(None);
+        }
         if found.rows() == 0 {
             return self
                 .fail(Reason::RereadDiffers, "chunks differ as a whole but not in any row: a defect of triplecheck");
         }
-        self.found.missing += found.missing;
-        self.found.extra += found.extra;
-        self.found.changed += found.changed;
-        self.found.duplicated += found.duplicated;
-        self.found.samples.append(&mut found.samples);
+        self.found.add(&mut found);
         for &chunk in &unit.chunks {
             if let Some(chunk) = self.chunks.get_mut(chunk as usize) {
                 chunk.settled = Some(self.sync_point);

@@ -2,6 +2,7 @@
 
 use crate::compare::case::Case;
 use crate::compare::drilling::Found;
+use crate::compare::recheck::Recheck;
 use crate::compare::{Checks, ChunkRecord, ColumnCheck, RowCounts, RowsCheck, TableOutcome, agree, causes};
 use crate::plan::Chunking;
 use crate::row::Tally;
@@ -27,18 +28,33 @@ impl Case {
         Sides::from_fn(|side| self.chunks.iter().map(|chunk| chunk.tallies.get(side).rows()).sum())
     }
 
+    /// What was found among the rows that were compared at once and among those that were settled one by one.
+    fn found_in_all(&self) -> Found {
+        let mut found = self.found.clone();
+        if let Some(recheck) = self.recheck() {
+            found.add(&mut recheck.found.clone());
+        }
+        found
+    }
+
     fn rows_check(&self) -> Option<RowsCheck> {
         if !self.table.checks.rows {
             return None;
         }
         let complete = self.plan.is_some() && self.chunks.iter().all(|chunk| chunk.settled.is_some());
-        let Found { missing, extra, changed, .. } = self.found;
-        let different = self.found.rows() > 0;
+        let found = self.found_in_all();
+        let Found { missing, extra, changed, .. } = found;
+        let different = found.rows() > 0;
         let tallies = |side: Side| -> Option<Vec<Tally>> {
             complete.then(|| self.chunks.iter().map(|chunk| *chunk.tallies.get(side)).collect())
         };
         let agreed = agree(tallies(Side::Publisher).as_ref(), tallies(Side::Subscriber).as_ref());
-        let verdict = if different { Verdict::Different } else { agreed };
+        let unsettled = self.recheck().and_then(Recheck::unsettled);
+        let verdict = match (different, &unsettled) {
+            (true, _) => Verdict::Different,
+            (false, Some(_)) => agreed.worst(Verdict::Unproven),
+            (false, None) => agreed,
+        };
         let divergent: Vec<u32> = (0..)
             .zip(&self.chunks)
             .filter(|(_, chunk)| chunk.read.publisher && chunk.read.subscriber && !chunk.tallies.agree())
@@ -62,7 +78,8 @@ impl Case {
             extra,
             changed,
             divergent_ranges,
-            samples: self.found.samples.clone(),
+            samples: found.samples,
+            unsettled,
         })
     }
 
@@ -77,14 +94,16 @@ impl Case {
         };
         let (verdict, why) = self.judge(&checks);
         let counts = self.figures.counts();
+        let settled = self.recheck().map(|recheck| recheck.rows).unwrap_or_default();
         let read = self.rows_read();
+        let read = Sides::from_fn(|side| read.get(side) + settled.get(side));
         let was_read = self.table.checks.rows && !self.chunks.is_empty();
         let rows = match (was_read, counts.publisher, counts.subscriber) {
             (true, ..) => Some(RowCounts { publisher: read.publisher, subscriber: read.subscriber }),
             (false, Some(publisher), Some(subscriber)) => Some(RowCounts { publisher, subscriber }),
             _ => None,
         };
-        let evidence = causes::Evidence { table: &self.table, rows, found: &self.found };
+        let evidence = causes::Evidence { table: &self.table, rows, found: &self.found_in_all() };
         let outcome = TableOutcome {
             schema: self.table.pair.name.schema.clone(),
             name: self.table.pair.name.name.clone(),
@@ -165,6 +184,14 @@ impl Case {
         if checks.rows.is_none() {
             return unproven(Reason::RowsNotChecked, format!("the rows of {name} were not compared (--checks)"));
         }
+        if let Some(unsettled) = checks.rows.as_ref().and_then(|rows| rows.unsettled.as_ref()) {
+            let message = format!(
+                "{} of the keys of {name} that changed meanwhile never held still: verify again under less load, or with a \
+                 temporary slot (REPLICATION)",
+                unsettled.count
+            );
+            return unproven(Reason::NeverHeldStill, message);
+        }
         if verdict == Verdict::Unproven {
             return unproven(Reason::NotRead, format!("{name} was not read on both sides"));
         }
@@ -193,7 +220,8 @@ impl Case {
                 ));
             }
         }
-        let balance = i128::from(rows.missing) - i128::from(rows.extra);
+        // Without what was set aside, as what was read and counted is.
+        let balance = i128::from(self.found.missing) - i128::from(self.found.extra);
         if i128::from(read.publisher) - i128::from(read.subscriber) != balance {
             return Some((
                 Reason::ChecksDisagree,

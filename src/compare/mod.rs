@@ -4,6 +4,7 @@
 //! [`Verdict::Match`]; everything starts as [`Verdict::Unproven`] and only an agreement of two values that were both
 //! really read changes that.
 
+mod aside;
 mod case;
 mod causes;
 mod drill;
@@ -11,15 +12,18 @@ mod drilling;
 mod figures;
 mod judge;
 mod outcome;
+mod recheck;
 mod representation;
 mod sample;
 #[cfg(test)]
 mod scenarios;
 
+pub use aside::Suspecting;
 pub use case::{After, Case, Settings};
 pub use drill::{Difference, join};
 pub use judge::Finished;
 pub use outcome::*;
+pub use recheck::{Pending, Proven, Recheck};
 
 use crate::verdict::Verdict;
 

@@ -117,6 +117,18 @@ pub struct RowsCheck {
     pub divergent_ranges: Vec<ChunkRange>,
     /// Some of the differing rows.
     pub samples: Vec<Sample>,
+    /// Keys of which nothing is known, because their rows never held still; without a temporary slot only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsettled: Option<Unsettled>,
+}
+
+/// Keys that were looked at again and again and kept changing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Unsettled {
+    /// How many.
+    pub count: u64,
+    /// Some of them; none for a table without a key.
+    pub keys: Vec<KeyText>,
 }
 
 /// How a row differs.

@@ -122,6 +122,7 @@ impl World {
         let rows = self.rows.get(job.side);
         match &job.work {
             Work::LookUp(_) => Piece::Places(Vec::new()),
+            Work::Keys(..) => Piece::Keys(Vec::new()),
             Work::Evaluate(expressions) => Piece::Evaluated(vec![Some("false".to_owned()); expressions.len()]),
             Work::Figures => {
                 let sum =

@@ -105,6 +105,7 @@ pub(crate) async fn attempt(
             opened,
         },
         window: Some(window),
+        since: None,
     })))
 }
 
@@ -117,7 +118,7 @@ fn watched(tables: &[TablePair]) -> HashMap<u32, Watched> {
 }
 
 /// Waits until everything that the publisher's snapshot shows is applied and visible on the subscriber.
-async fn caught_up(
+pub(crate) async fn caught_up(
     control: Sides<&Session>,
     request: &Request<'_>,
     target: Lsn,
@@ -166,6 +167,26 @@ async fn subscriber(
         }
         Err(error) => return Err(error),
     };
+    let after = match followed(control, request).await? {
+        Ok(progress) => progress,
+        Err(not_yet) => return Ok(Err(not_yet)),
+    };
+    let mut taken = taken;
+    if after.iter().any(|progress| progress.replay_hidden) {
+        let others = taken.raise.take().map(|others| format!("; {others}")).unwrap_or_default();
+        taken.raise = Some(format!("{MONITOR_GRANT}{others}"));
+    }
+    if !taken.bounds.is_empty() {
+        return Ok(Ok(taken));
+    }
+    let bounds = before.iter().zip(&after).map(|(before, after)| {
+        bounds_of_stream(before.replayed.unwrap_or_default(), after.received.unwrap_or_default())
+    });
+    Ok(Ok(Taken { bounds: bounds.collect(), ..taken }))
+}
+
+/// Whether all subscriptions still follow this publisher, after the subscriber's snapshot.
+pub(crate) async fn followed(control: Sides<&Session>, request: &Request<'_>) -> Result<Result<Vec<Progress>, NotYet>> {
     let segment = request.wal_segment_bytes;
     let after = observe::progress(control.publisher, control.subscriber, request.subscriptions, segment).await?;
     let end = observe::insert_position(control.publisher, segment).await?;
@@ -183,18 +204,7 @@ async fn subscriber(
             None => return Ok(Err(NotYet::Behind { subscription, target: end, replayed: None })),
         }
     }
-    let mut taken = taken;
-    if after.iter().any(|progress| progress.replay_hidden) {
-        let others = taken.raise.take().map(|others| format!("; {others}")).unwrap_or_default();
-        taken.raise = Some(format!("{MONITOR_GRANT}{others}"));
-    }
-    if !taken.bounds.is_empty() {
-        return Ok(Ok(taken));
-    }
-    let bounds = before.iter().zip(&after).map(|(before, after)| {
-        bounds_of_stream(before.replayed.unwrap_or_default(), after.received.unwrap_or_default())
-    });
-    Ok(Ok(Taken { bounds: bounds.collect(), ..taken }))
+    Ok(Ok(after))
 }
 
 /// Takes snapshots until one is accepted, or time is up: then the last one, with the bounds of its position.

@@ -4,7 +4,8 @@
 //! `observe` asks, [`rules`] (writes are stopped) and [`cut`] (they go on) decide, both pure functions; `open` takes turns of
 //! both until a pair of snapshots is accepted or the time is up. With writes going on, `slot` makes a temporary slot, and
 //! `pgoutput` and [`window`] turn what it decodes into rows: what the publisher's snapshot lacks at the position that the
-//! subscriber's corresponds to. `health` looks at how replication is doing, `diagnosis` names the [`causes`] (pure functions),
+//! subscriber's corresponds to. Where no slot can be had, [`recheck`] holds the subscriber's snapshot between two of the
+//! publisher's. `health` looks at how replication is doing, `diagnosis` names the [`causes`] (pure functions),
 //! and `stall` makes them explain what was in the way.
 
 pub mod causes;
@@ -15,6 +16,7 @@ mod live;
 mod observe;
 mod open;
 mod pgoutput;
+pub mod recheck;
 pub mod rules;
 mod slot;
 mod snapshot;

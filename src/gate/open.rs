@@ -10,6 +10,7 @@ use crate::connect::Session;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::live;
 use crate::gate::observe::{self, unexpected};
+use crate::gate::recheck::{self, Since};
 use crate::gate::rules::{Around, Caught, NotYet, accept_caught_up, accept_still};
 use crate::gate::slot;
 use crate::gate::snapshot::SnapshotText;
@@ -115,6 +116,9 @@ pub struct Opened {
     pub point: SyncPoint,
     /// What changed between them; `None` where nothing did, or nothing is known (gate `none`).
     pub window: Option<Window>,
+    /// Where what changed between them is not known, the transactions that may have changed it: rows are to be settled one by
+    /// one.
+    pub since: Option<Since>,
 }
 
 /// Takes a pair of snapshots.
@@ -234,8 +238,8 @@ async fn live(control: Sides<&Session>, keepers: &Keepers, wait: &mut Wait<'_, '
             Ok(slot) => slot,
             Err(error) if is_fatal(&error) => return Err(error),
             Err(error) => {
-                tracing::warn!(%error, "no temporary slot: only a moment without writes will do");
-                return quiesced(control, keepers, wait, Some(error)).await;
+                tracing::warn!(%error, "no temporary slot: what changes meanwhile is looked at again");
+                return without_slot(control, keepers, wait, error).await;
             }
         };
         wait.pause = POLL_INTERVAL;
@@ -265,6 +269,40 @@ async fn live(control: Sides<&Session>, keepers: &Keepers, wait: &mut Wait<'_, '
     Err(Error::new(ErrorKind::TimedOut, "no sync point"))
 }
 
+/// Two snapshots without a slot. Between them, rows may have changed, which are to be looked at again; where nobody writes,
+/// none can have, which is tried once.
+async fn without_slot(
+    control: Sides<&Session>,
+    keepers: &Keepers,
+    wait: &mut Wait<'_, '_>,
+    refused: Error,
+) -> Result<Result<Opened, GivenUp>> {
+    let request = wait.request;
+    if request.subscriptions.is_empty() {
+        return quiesced(control, keepers, wait, Some(refused)).await;
+    }
+    wait.pause = POLL_INTERVAL;
+    if let Attempt::Accepted(mut point) = attempt(control, keepers, None, request).await? {
+        point.raise = Some(refusal(&refused));
+        return Ok(Ok(Opened { point: *point, window: None, since: None }));
+    }
+    release(keepers).await?;
+    loop {
+        match recheck::attempt(control, keepers, request, wait.deadline()).await? {
+            Ok(mut opened) => {
+                opened.point.raise = Some(refusal(&refused));
+                return Ok(Ok(*opened));
+            }
+            Err((not_yet, position)) => {
+                release(keepers).await?;
+                if !wait.again(&not_yet).await? {
+                    return Ok(Err((not_yet, position, None)));
+                }
+            }
+        }
+    }
+}
+
 async fn quiesced(
     control: Sides<&Session>,
     keepers: &Keepers,
@@ -288,7 +326,7 @@ async fn quiesced(
         let (not_yet, position) = match attempt(control, keepers, slot.as_ref(), request).await? {
             Attempt::Accepted(mut point) => {
                 point.raise = refused.as_ref().filter(|_| request.mode == GateMode::Live).map(refusal);
-                return Ok(Ok(Opened { point: *point, window: None }));
+                return Ok(Ok(Opened { point: *point, window: None, since: None }));
             }
             Attempt::NotYet(not_yet, position) => (not_yet, position),
             Attempt::Undecodable(error) => {
@@ -415,7 +453,7 @@ async fn unrelated(keepers: &Keepers, id: u32, begun: Instant) -> Result<Opened>
         waited: begun.elapsed(),
         opened,
     };
-    Ok(Opened { point, window: None })
+    Ok(Opened { point, window: None, since: None })
 }
 
 /// Begins the keeper's transaction on a side and exports its snapshot. With a segment size, the insert position is read
@@ -442,6 +480,11 @@ pub(crate) async fn export(
         }
         _ => Err(unexpected(keeper, "a snapshot")),
     }
+}
+
+/// Ends a keeper's transaction, and with it its snapshot.
+pub(crate) async fn end(keepers: &Keepers, side: Side) -> Result<()> {
+    keepers.sessions.get(side).batch("ROLLBACK").await
 }
 
 /// Ends the keepers' transactions, and with them the snapshots.

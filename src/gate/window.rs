@@ -16,7 +16,7 @@ use crate::lsn::Lsn;
 /// Bytes of changed rows that a window may hold: half of what a run may use besides its streams.
 pub(crate) const WINDOW_BYTES_MAX: usize = 16 << 20;
 /// What a value costs beside its text: two pointers and a length, the counts of its allocation, its share of the map.
-const VALUE_BYTES: usize = 48;
+pub(crate) const VALUE_BYTES: usize = 48;
 
 /// A value as the publisher's output function writes it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

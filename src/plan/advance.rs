@@ -8,9 +8,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::catalog::{Relation, TablePair, TypeFacts, TypeKind};
+use crate::gate::recheck::Since;
 use crate::gate::window::{Identity, Image, Touched, Value, Values, Wanted};
-use crate::plan::statement::{filter, from, where_clause};
+use crate::plan::statement::{filter, from, texts_array, where_clause};
 use crate::plan::{Position, Slice};
+use crate::row::Shape;
 use crate::side::Side;
 use crate::sql;
 
@@ -61,6 +63,21 @@ impl Advance {
         }
         excluded.sort_unstable();
         Ok(Self { touched, excluded, origins })
+    }
+
+    /// Leaves out rows by their place, and puts nothing there.
+    #[must_use]
+    pub fn without(mut excluded: Vec<Position>) -> Self {
+        excluded.sort_unstable();
+        excluded.dedup();
+        let touched = Touched { identity: Identity::WholeRow, lookups: Vec::new(), images: Vec::new() };
+        Self { touched: Arc::new(touched), excluded, origins: HashMap::new() }
+    }
+
+    /// Whether rows are left out that are looked at elsewhere, rather than such that stood otherwise.
+    #[must_use]
+    pub fn sets_aside(&self) -> bool {
+        self.touched.lookups.is_empty() && self.touched.images.is_empty() && !self.excluded.is_empty()
     }
 
     /// Whether there are rows that stand in the place of others.
@@ -197,16 +214,100 @@ pub fn lookup_statement(
     keys: &[&Values],
     finding: Finding,
 ) -> String {
+    let all: Vec<usize> = (0..pair.columns.len()).collect();
+    let (inner, outer, group) = match finding {
+        Finding::Places => ("tableoid AS heap, ctid AS place".to_owned(), "there.heap, there.place", ""),
+        Finding::Texts => (format!("{} AS texts", texts(pair, side, &all)), "there.texts", ""),
+        Finding::Counts => ("1 AS one".to_owned(), "count(*)", " GROUP BY wanted.number"),
+    };
+    lookup(pair, side, identity, keys, &inner, &format!("wanted.number, {outer}"), group)
+}
+
+/// The statement that looks up whole rows by their identity: the row image, `tableoid`, `ctid`, the texts of the image's
+/// columns cut to so many characters, the number of the identity, `xmin`.
+#[must_use]
+pub fn versions_statement(
+    pair: &TablePair,
+    shape: &Shape,
+    side: Side,
+    identity: &Identity,
+    keys: &[&Values],
+    characters: usize,
+) -> String {
+    let list = shape.select_list(side);
+    let mut inner: Vec<_> = list.iter().enumerate().map(|(at, column)| format!("{column} AS c{at}")).collect();
+    inner.push(format!(
+        "tableoid AS heap, ctid AS place, xmin AS maker, {} AS texts",
+        texts_array(pair, shape, side, characters)
+    ));
+    let mut outer: Vec<_> = (0..list.len()).map(|at| format!("there.c{at}")).collect();
+    outer.push("there.heap, there.place, there.texts, wanted.number, there.maker".to_owned());
+    lookup(pair, side, identity, keys, &inner.join(", "), &outer.join(", "), "")
+}
+
+/// Whose identities are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeysOf {
+    /// Rows that one of these transactions may have made.
+    MadeBy(Since),
+    /// The rows at these places.
+    At(Vec<Position>),
+}
+
+/// The statement that reads identities as [`lookup_statement`] takes them: an array of texts, `tableoid`, `ctid`.
+#[must_use]
+pub fn keys_statement(pair: &TablePair, side: Side, identity: &Identity, of: &KeysOf) -> String {
     let relation = pair.relations.get(side);
+    let all: Vec<usize> = (0..pair.columns.len()).collect();
+    let columns = match identity {
+        Identity::Columns(columns) => columns.as_slice(),
+        Identity::WholeRow => all.as_slice(),
+    };
+    let mut conditions: Vec<_> = filter(relation).into_iter().collect();
+    match of {
+        KeysOf::MadeBy(since) => conditions.extend(made_by(*since)),
+        KeysOf::At(positions) => {
+            let tids: Vec<_> = positions.iter().map(|at| format!("\"{}\"", at.ctid())).collect();
+            conditions.push(format!("ctid = ANY ('{{{}}}'::pg_catalog.tid[])", tids.join(",")));
+        }
+    }
+    format!(
+        "COPY (SELECT {}, tableoid, ctid FROM {}{}) TO STDOUT (FORMAT binary)",
+        texts(pair, side, columns),
+        from(relation),
+        where_clause(&conditions)
+    )
+}
+
+/// Whether a row looks as if one of these transactions had made it; `None` where every row does.
+fn made_by(since: Since) -> Option<String> {
+    let (from, until) = since.ends()?;
+    let join = if from < until { "AND" } else { "OR" };
+    // The type xid has no order.
+    let maker = "xmin::pg_catalog.text::pg_catalog.int8";
+    Some(format!("({maker} OPERATOR(pg_catalog.>=) {from} {join} {maker} OPERATOR(pg_catalog.<) {until})"))
+}
+
+fn texts(pair: &TablePair, side: Side, columns: &[usize]) -> String {
     let text = |at: usize| {
         let column = pair.columns.get(at).map(|column| sql::identifier(column.name_on(side))).unwrap_or_default();
         // Its own collation may call different texts equal.
         format!("({}) COLLATE pg_catalog.\"C\"", sql::output_text(&column))
     };
-    let texts = |columns: &[usize]| {
-        let texts: Vec<_> = columns.iter().map(|&at| text(at)).collect();
-        format!("ARRAY[{}]::pg_catalog.text[]", texts.join(", "))
-    };
+    let texts: Vec<_> = columns.iter().map(|&at| text(at)).collect();
+    format!("ARRAY[{}]::pg_catalog.text[]", texts.join(", "))
+}
+
+fn lookup(
+    pair: &TablePair,
+    side: Side,
+    identity: &Identity,
+    keys: &[&Values],
+    inner: &str,
+    outer: &str,
+    group: &str,
+) -> String {
+    let relation = pair.relations.get(side);
     let all: Vec<usize> = (0..pair.columns.len()).collect();
     let by_operator = match identity {
         Identity::Columns(columns) => {
@@ -249,22 +350,17 @@ pub fn lookup_statement(
                 format!("ARRAY[{}]::pg_catalog.text[]", texts.collect::<Vec<_>>().join(", "))
             };
             (
-                vec![format!("{} AS k0", texts(columns))],
+                vec![format!("{} AS k0", texts(pair, side, columns))],
                 vec!["k0".to_owned()],
                 keys.iter().map(|key| row(key)).collect(),
                 "there.k0 OPERATOR(pg_catalog.=) wanted.k0".to_owned(),
             )
         }
     };
-    let (inner, outer, group) = match finding {
-        Finding::Places => ("tableoid AS heap, ctid AS place".to_owned(), "there.heap, there.place", ""),
-        Finding::Texts => (format!("{} AS texts", texts(&all)), "there.texts", ""),
-        Finding::Counts => ("1 AS one".to_owned(), "count(*)", " GROUP BY wanted.number"),
-    };
     let rows: Vec<_> = rows.iter().enumerate().map(|(at, row)| format!("({at}::pg_catalog.int8, {row})")).collect();
     let conditions: Vec<_> = filter(relation).into_iter().collect();
     format!(
-        "COPY (SELECT wanted.number, {outer} FROM (SELECT {inner}, {} FROM {}{}) AS there \
+        "COPY (SELECT {outer} FROM (SELECT {inner}, {} FROM {}{}) AS there \
          JOIN (VALUES {}) AS wanted(number, {}) ON {condition}{group}) TO STDOUT (FORMAT binary)",
         key_list.join(", "),
         from(relation),

@@ -32,18 +32,23 @@ pub fn select_list(pair: &TablePair, shape: &Shape, side: Side, reading: &Readin
         list.push("ctid".to_owned());
     }
     if let Reading::ImagePositionAndTexts(characters) = reading {
-        let texts: Vec<_> = columns(pair, shape)
-            .map(|column| {
-                let text = sql::output_text(&sql::identifier(column.name_on(side)));
-                format!(
-                    "(SELECT CASE WHEN pg_catalog.length(v) > {characters} THEN '{CUT}' || pg_catalog.left(v, {characters}) \
-                     ELSE '{WHOLE}' || v END FROM (SELECT {text}) AS x(v))"
-                )
-            })
-            .collect();
-        list.push(format!("ARRAY[{}]::pg_catalog.text[]", texts.join(", ")));
+        list.push(texts_array(pair, shape, side, *characters));
     }
     list.join(", ")
+}
+
+/// An array of the texts of the compared columns, long ones cut.
+pub(super) fn texts_array(pair: &TablePair, shape: &Shape, side: Side, characters: usize) -> String {
+    let texts: Vec<_> = columns(pair, shape)
+        .map(|column| {
+            let text = sql::output_text(&sql::identifier(column.name_on(side)));
+            format!(
+                "(SELECT CASE WHEN pg_catalog.length(v) > {characters} THEN '{CUT}' || pg_catalog.left(v, {characters}) \
+                 ELSE '{WHOLE}' || v END FROM (SELECT {text}) AS x(v))"
+            )
+        })
+        .collect();
+    format!("ARRAY[{}]::pg_catalog.text[]", texts.join(", "))
 }
 
 /// The conditions of a statement, joined; empty where there are none.
@@ -100,7 +105,7 @@ pub struct Source<'a> {
     pub pair: &'a TablePair,
     /// The side.
     pub side: Side,
-    /// What makes the cut of the snapshot, on the publisher; `None` where that is the same.
+    /// What makes the cut of the publisher's snapshot, or sets rows aside on either side; `None` where there is neither.
     pub advance: Option<&'a Advance>,
 }
 

@@ -53,6 +53,7 @@ pub(crate) fn table(name: &str) -> TableOutcome {
                 changed: 0,
                 divergent_ranges: vec![],
                 samples: vec![],
+                unsettled: None,
             }),
         },
         causes: vec![],
@@ -164,6 +165,7 @@ fn differing_orders() -> TableOutcome {
         extra: 0,
         changed: 2,
         divergent_ranges: vec![keys(Some(key("65536")), Some(key("131072"))), keys(Some(key("999000")), None)],
+        unsettled: None,
         samples: vec![
             Sample {
                 kind: DifferenceKind::Missing,
@@ -217,6 +219,7 @@ fn differing_events() -> TableOutcome {
         extra: 12,
         changed: 0,
         divergent_ranges: vec![ChunkRange::Bucket { bucket: 17, of: 64 }],
+        unsettled: None,
         samples: (0..12)
             .map(|number| Sample {
                 kind: DifferenceKind::Extra,

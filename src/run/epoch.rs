@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::compare::{After, Case, Finished};
+use crate::compare::{After, Case, Finished, Suspecting};
 use crate::connect::Session;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::window::{Problem, Touched};
@@ -56,6 +56,8 @@ pub(crate) struct Epoch<'a> {
     pub(crate) point: &'a SyncPoint,
     /// What changed between the snapshots, by object identifier on the publisher.
     pub(crate) touched: &'a TouchedTables,
+    /// What makes rows suspect, where nothing tells what changed.
+    pub(crate) suspecting: Option<Suspecting>,
     /// The sessions on which the snapshots of the sync point depend.
     pub(crate) keepers: &'a Keepers,
     pub(crate) jobs: usize,
@@ -186,6 +188,7 @@ impl Epoch<'_> {
             let Some(at) = state.pending.pop_front() else { return };
             if let Progress::Open(case) = &mut state.tables[at] {
                 let touched = self.touched.get(&case.table().pair.relations.publisher.oid);
+                case.suspecting(self.suspecting.as_ref());
                 for job in case.open(self.point.id, touched) {
                     state.queue.push(job);
                 }

@@ -15,6 +15,7 @@ mod plan;
 mod plan_outcome;
 mod preflight;
 mod queue;
+mod recheck;
 mod sequence_check;
 mod sequence_ends;
 mod sequence_script;
@@ -27,6 +28,7 @@ mod verify;
 
 pub use crate::compare::{
     Cause, Checks, ChunkRecord, ColumnCheck, DifferenceKind, FigureCheck, RowCounts, RowsCheck, Sample, TableOutcome,
+    Unsettled,
 };
 pub use crate::gate::causes::{CAUSES, Cause as LagCause};
 pub use crate::plan::{ChunkRange, KeyText};

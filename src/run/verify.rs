@@ -2,13 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{self, Catalog, SequencePair, TableIndex, TablePair};
-use crate::compare::{Case, ChunkRecord, Settings};
+use crate::compare::{Case, ChunkRecord, Settings, Suspecting};
 use crate::config::{Config, GateMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::window::{Touched, Window};
@@ -20,6 +20,7 @@ use crate::run::cuts;
 use crate::run::epoch::{Epoch, Idle, Progress, TouchedTables};
 use crate::run::event::{Event, Events};
 use crate::run::outcome::Outcome;
+use crate::run::recheck;
 use crate::run::sequences;
 use crate::run::servers::Servers;
 use crate::scan::{SequenceColumn, TableContext};
@@ -78,6 +79,7 @@ pub async fn verify(config: Config, events: Events, stop: CancellationToken) -> 
         servers,
         events,
         bytes: Arc::default(),
+        aside: Arc::default(),
         stop,
         settings,
         confirmed: false,
@@ -165,6 +167,8 @@ struct Run {
     events: Events,
     /// Bytes received by COPY so far.
     bytes: Arc<AtomicU64>,
+    /// Bytes of the keys that tables have set aside.
+    aside: Arc<AtomicUsize>,
     stop: CancellationToken,
     settings: Settings,
     /// The catalog was the same before the snapshots of a sync point were taken and after.
@@ -225,7 +229,7 @@ impl Run {
     async fn sync_point(&mut self, id: u32, idle: &mut Idle) -> Result<bool> {
         let mut keepers = interruptible(&self.stop, self.servers.keepers()).await?;
         let opened = self.open(id, &mut keepers).await?;
-        let Opened { mut point, window } = match opened {
+        let Opened { mut point, window, since } = match opened {
             Ok(opened) => opened,
             Err(not_reached) => {
                 self.give_up(Reason::GateNotReached, &not_reached.message);
@@ -263,6 +267,7 @@ impl Run {
             servers: &self.servers,
             point: &point,
             touched: &touched,
+            suspecting: since.map(|since| Suspecting { since, held: Arc::clone(&self.aside) }),
             keepers: &keepers,
             jobs: self.config.jobs.get(),
             age_max: self.config.snapshot_age_max,
@@ -281,7 +286,36 @@ impl Run {
             Err(error) if settled => tracing::debug!(%error, "a snapshot's keeper was lost at the end"),
             closed => closed?,
         }
-        Ok(settled)
+        self.recheck().await?;
+        Ok(self.all_settled())
+    }
+
+    /// Settles what tables have set aside. No snapshot is held meanwhile.
+    async fn recheck(&mut self) -> Result<()> {
+        let mut cases: Vec<&mut Case> = Vec::new();
+        for table in &mut self.tables {
+            if let Progress::Open(case) = table {
+                cases.push(case);
+            }
+        }
+        if !cases.iter().any(|case| case.awaits_recheck()) {
+            return Ok(());
+        }
+        recheck::settle(&self.servers, &self.catalog, &self.config, &self.stop, &mut cases).await?;
+        for table in &mut self.tables {
+            if let Progress::Open(case) = table
+                && case.is_settled()
+            {
+                let finished = case.finish();
+                (self.events)(Event::TableDone {
+                    table: case.table().pair.name.to_string(),
+                    verdict: finished.outcome.verdict,
+                    summary: finished.outcome.summary(),
+                });
+                *table = Progress::Done(Box::new(finished));
+            }
+        }
+        Ok(())
     }
 
     /// Reads the catalog again now that there are snapshots: tables and columns may have come or changed while the sync point

@@ -9,18 +9,18 @@ use crate::connect::Session;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::Snapshot;
 use crate::plan::{
-    Chunking, Finding, Position, Reading, Slice, heap_check, lookup_statement, rows_statement, sample_statement,
-    statement,
+    Chunking, Finding, Position, Reading, Slice, heap_check, keys_statement, lookup_statement, rows_statement,
+    sample_statement, statement,
 };
 use crate::row::{CopyReader, Fields};
-use crate::scan::sinks::{DigestSink, POSITION_FIELDS, RowSink, SampleSink, TallySink};
+use crate::scan::sinks::{DigestSink, KeySink, POSITION_FIELDS, RowSink, SampleSink, TallySink};
 use crate::scan::{Figures, Job, Piece, Work, figure_statements};
 use crate::side::{Side, Sides};
 
 /// Bytes between two reports of progress: some hundred a second at full speed.
 const PROGRESS_BYTES: u64 = 1 << 20;
 /// Characters of a value that a report shows; the rest is cut on the server.
-const VALUE_CHARACTERS: usize = 1000;
+pub(crate) const VALUE_CHARACTERS: usize = 1000;
 /// How long ending a transaction may take before the session is given up.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -148,6 +148,12 @@ async fn work<'a>(session: &Session, job: &'a Job, context: &Context) -> Result<
             .await?;
             (Piece::Places(places), Some(&Slice::Whole))
         }
+        Work::Keys(identity, of) => {
+            let query = keys_statement(&table.pair, job.side, identity, of);
+            let mut sink = KeySink { of, keys: Vec::new(), bytes: 0 };
+            copy(session, &query, 1 + POSITION_FIELDS, |_, _| {}, |tuple| sink.take(tuple)).await?;
+            (Piece::Keys(sink.keys), Some(&Slice::Whole))
+        }
         Work::Sample(spec) => {
             let query = sample_statement(&table.pair, &table.shape, spec);
             let mut sink =
@@ -218,7 +224,7 @@ pub(crate) async fn copy(
 
 /// Computes expressions, one statement each and outside of any transaction: one that the server cannot compute (a value
 /// that its version does not know, say) has no answer, and the others have theirs.
-async fn evaluate(session: &Session, expressions: &[String]) -> Result<Vec<Option<String>>> {
+pub(crate) async fn evaluate(session: &Session, expressions: &[String]) -> Result<Vec<Option<String>>> {
     let mut values = Vec::with_capacity(expressions.len());
     for expression in expressions {
         values.push(match session.value(&format!("SELECT ({expression})::pg_catalog.text")).await {

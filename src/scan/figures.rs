@@ -1,7 +1,7 @@
 //! Count, maxima and sums, computed by the server: a way that shares nothing with the row digests but the snapshot.
 
 use crate::catalog::ColumnPair;
-use crate::plan::{Source, source};
+use crate::plan::{Advance, Source, source};
 use crate::scan::TableContext;
 use crate::side::Side;
 use crate::sql;
@@ -92,18 +92,27 @@ pub fn figure_statements(table: &TableContext, of: Source<'_>) -> (Vec<ColumnFig
             expressions.push(expression);
         }
     }
+    expressions.insert(0, "count(*)".to_owned());
+    let mut last = Vec::new();
     for column in &table.sequence_columns {
         figures.push(ColumnFigure::SequenceColumn { column: column.name.clone() });
-        let last = if column.descending { "min" } else { "max" };
+        let end = if column.descending { "min" } else { "max" };
         let name =
             columns.iter().find(|pair| pair.name == column.name).map_or(&*column.name, |pair| pair.name_on(side));
-        expressions.push(format!("{last}({})", sql::identifier(name)));
+        last.push(format!("{end}({})", sql::identifier(name)));
     }
-    expressions.insert(0, "count(*)".to_owned());
-    let source = source(of);
-    let statements = expressions
-        .chunks(EXPRESSIONS_PER_STATEMENT)
-        .map(|expressions| format!("SELECT {} FROM {source}", expressions.join(", ")))
-        .collect();
+    let mut statements = Vec::new();
+    let mut ask = |expressions: &[String], source: &str| {
+        let chunks = expressions.chunks(EXPRESSIONS_PER_STATEMENT);
+        statements.extend(chunks.map(|expressions| format!("SELECT {} FROM {source}", expressions.join(", "))));
+    };
+    if of.advance.is_some_and(Advance::sets_aside) {
+        // A sequence has to be beyond the rows that are set aside as well.
+        ask(&expressions, &source(of));
+        ask(&last, &source(Source { advance: None, ..of }));
+    } else {
+        expressions.append(&mut last);
+        ask(&expressions, &source(of));
+    }
     (figures, statements)
 }

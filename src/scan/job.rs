@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicUsize;
 
 use crate::catalog::{TableIndex, TablePair};
 use crate::config::CheckSet;
-use crate::gate::window::Touched;
-use crate::plan::{Advance, Bound, Chunking, Position, SampleSpec, Slice, Source, column_names};
+use crate::gate::window::{Identity, Touched, Values};
+use crate::plan::{Advance, Bound, Chunking, KeysOf, Position, SampleSpec, Slice, Source, column_names};
 use crate::row::{Shape, Tally};
 use crate::scan::{ColumnFigure, Entry, Figures, SampledRow, figure_statements};
 use crate::side::{Side, Sides};
@@ -54,7 +54,7 @@ pub struct Job {
     pub side: Side,
     /// What to read.
     pub work: Work,
-    /// What makes the cut of the snapshot, on the publisher.
+    /// What makes the cut of the publisher's snapshot, or sets rows aside.
     pub advance: Option<Arc<Advance>>,
     /// The state of the table that asked for it: answers to an older one are thrown away.
     pub generation: u32,
@@ -87,8 +87,10 @@ pub enum Work {
     Rows(Vec<Position>),
     /// Reads a slice once more and lists the digests of the rows of some chunks.
     Digests(Arc<DrillUnit>, Slice),
-    /// Looks up in the publisher's snapshot what changed after it.
+    /// Looks up in the snapshot what changed after it, or what is set aside.
     LookUp(Arc<Touched>),
+    /// Reads what identifies some rows.
+    Keys(Identity, KeysOf),
     /// Samples keys of the publisher.
     Sample(SampleSpec),
     /// Count, maxima and sums, by the server.
@@ -106,6 +108,7 @@ impl Work {
             Self::Rows(_) => "reading differing rows",
             Self::Digests(..) => "reading divergent chunks",
             Self::LookUp(_) => "looking up changed rows",
+            Self::Keys(..) => "finding changed rows",
             Self::Sample(_) => "sampling keys",
             Self::Figures => "counting and summing",
             Self::Tally(..) => "reading rows",
@@ -119,7 +122,7 @@ impl Work {
             Self::Evaluate(_) => 0,
             Self::Rows(_) => 1,
             Self::Digests(..) => 2,
-            Self::LookUp(_) => 3,
+            Self::LookUp(_) | Self::Keys(..) => 3,
             Self::Sample(_) => 4,
             Self::Figures => 5,
             Self::Tally(..) => 6,
@@ -153,6 +156,8 @@ pub enum Piece {
     Digests(Option<Vec<Entry>>, Vec<(u32, Tally)>),
     /// Which lookup found a row, and where, in any order.
     Places(Vec<(usize, Position)>),
+    /// What identifies rows, in any order.
+    Keys(Vec<Values>),
     /// Sampled keys, in any order.
     Samples(Vec<Bound>),
     /// Count, maxima and sums.

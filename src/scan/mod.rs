@@ -9,11 +9,15 @@ mod job;
 mod lookup;
 mod rows;
 mod sinks;
+mod versions;
 
 pub(crate) use entries::Entries;
 pub use entries::{ENTRIES_MAX, Entry};
+pub(crate) use execute::evaluate;
 pub use execute::{Context, Done, execute};
 pub use figures::{ColumnFigure, Figures, figure_statements};
 pub use job::{DrillUnit, Job, Piece, SequenceColumn, TableContext, Work};
 pub use lookup::{Found, look_up};
 pub use rows::SampledRow;
+pub(crate) use sinks::{ASIDE_BYTES_MAX, key_bytes, too_many};
+pub(crate) use versions::{SeenRow, versions};

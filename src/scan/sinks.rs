@@ -3,10 +3,14 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{Bound, Chunking, Position, Slice};
-use crate::row::{Canonicalizer, DigestBatch, Fields, KeyForm, RowDigest, Shape, Tally, key_hash};
+use crate::gate::window::{VALUE_BYTES, Value, Values};
+use crate::plan::{Bound, Chunking, KeysOf, Position, Slice};
+use crate::row::{Canonicalizer, DigestBatch, Fields, KeyForm, RowDigest, Shape, Tally, key_hash, text_array};
 use crate::scan::filer::Filer;
 use crate::scan::{DrillUnit, ENTRIES_MAX, Entries, Entry, Piece, SampledRow};
+
+/// Bytes of identities that may be set aside in a run: as much as a decoded window may hold.
+pub(crate) const ASIDE_BYTES_MAX: usize = 16 << 20;
 
 /// Fields behind the image that tell where a row lies: `tableoid`, `ctid`.
 pub(crate) const POSITION_FIELDS: usize = 2;
@@ -232,13 +236,57 @@ impl RowSink<'_> {
     }
 }
 
-struct Behind<'a> {
-    at: Position,
-    texts: Option<&'a [u8]>,
+pub(crate) struct KeySink<'a> {
+    pub(crate) of: &'a KeysOf,
+    pub(crate) keys: Vec<Values>,
+    pub(crate) bytes: usize,
+}
+
+impl KeySink<'_> {
+    pub(crate) fn take(&mut self, tuple: &[u8]) -> Result<()> {
+        let corrupt = || Error::new(ErrorKind::Corrupt, "a server sent no key for a row that was asked for");
+        let fields = Fields::new(tuple).collect::<Result<Vec<_>>>()?;
+        let [Some(texts), heap, place] = fields.as_slice() else { return Err(corrupt()) };
+        let position = Position::from_fields(*heap, *place).ok_or_else(corrupt)?;
+        if matches!(self.of, KeysOf::At(wanted) if wanted.binary_search(&position).is_err()) {
+            return Ok(());
+        }
+        let key: Values = text_array(texts)?
+            .into_iter()
+            .map(|text| text.map_or(Value::Null, |text| Value::Text(text.into())))
+            .collect();
+        self.bytes += key_bytes(&key);
+        if self.bytes > ASIDE_BYTES_MAX {
+            return Err(too_many());
+        }
+        self.keys.push(key);
+        Ok(())
+    }
+}
+
+/// What an identity costs.
+pub(crate) fn key_bytes(key: &Values) -> usize {
+    key.iter().map(|value| VALUE_BYTES + if let Value::Text(text) = value { text.len() } else { 0 }).sum()
+}
+
+/// More rows changed than can be set aside.
+pub(crate) fn too_many() -> Error {
+    let message = format!("more than {} MiB of keys would have to be looked at again", ASIDE_BYTES_MAX >> 20);
+    Error::new(ErrorKind::Unsupported, message).with_hint("with a temporary slot (REPLICATION) they need not be")
+}
+
+pub(crate) struct Behind<'a> {
+    pub(crate) at: Position,
+    pub(crate) texts: Option<&'a [u8]>,
 }
 
 /// Takes the fields behind the image off a tuple: the image is what a plain reading would have brought.
-fn split_position<'a>(tuple: &'a [u8], fields: usize, behind: usize, image: &mut Vec<u8>) -> Result<Behind<'a>> {
+pub(crate) fn split_position<'a>(
+    tuple: &'a [u8],
+    fields: usize,
+    behind: usize,
+    image: &mut Vec<u8>,
+) -> Result<Behind<'a>> {
     let corrupt = || Error::new(ErrorKind::Corrupt, "a server sent a row without its position");
     let mut iter = Fields::new(tuple);
     let mut end = 2;

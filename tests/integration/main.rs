@@ -9,6 +9,7 @@ mod differential;
 mod drift;
 mod drill;
 mod equal_keys;
+mod fallback;
 mod figures;
 mod gate;
 mod harness;
