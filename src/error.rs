@@ -27,6 +27,8 @@ pub enum ErrorKind {
     Corrupt,
     /// A row came back outside of the key range that it was read for.
     OutsideChunk,
+    /// Not as many rows came as the server counts in the same snapshot.
+    Miscounted,
     /// Any other error of a server.
     Server,
     /// A file could not be read or written.
@@ -50,6 +52,7 @@ impl ErrorKind {
             Self::Unsupported => "unsupported",
             Self::Corrupt => "corrupt_data",
             Self::OutsideChunk => "row_outside_chunk",
+            Self::Miscounted => "rows_miscounted",
             Self::Server => "server_error",
             Self::Io => "file_error",
             Self::Interrupted => "interrupted",

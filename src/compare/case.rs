@@ -402,6 +402,7 @@ impl Case {
             ErrorKind::Permission => drop(self.fail(Reason::PermissionDenied, text)),
             ErrorKind::Unsupported => drop(self.fail(Reason::Unsupported, text)),
             ErrorKind::OutsideChunk => drop(self.fail(Reason::RowOutsideChunk, text)),
+            ErrorKind::Miscounted => drop(self.fail(Reason::RowsMiscounted, text)),
             _ => drop(self.fail(Reason::ServerError, text)),
         }
         After::Dropped

@@ -151,6 +151,29 @@ pub fn rows_statement(of: Source<'_>, shape: &Shape, positions: &[Position], cha
     statement(&from(of.relation()), &rows).into_iter().chain(images).collect()
 }
 
+/// The conditions for the keys of neighbouring chunks.
+fn range_conditions(
+    of: Source<'_>,
+    shape: &Shape,
+    chunking: &Chunking,
+    first: u32,
+    last: u32,
+) -> impl Iterator<Item = String> {
+    let comparison = |operator, bound| row_comparison(of.pair, shape, of.side, operator, bound);
+    let lower = chunking.ends(first).0.map(|bound| comparison(">=", bound));
+    lower.into_iter().chain(chunking.ends(last).1.map(|bound| comparison("<", bound)))
+}
+
+/// The statement that counts the rows of neighbouring chunks; `None` for other slices, whose table is counted as a whole.
+#[must_use]
+pub fn count_statement(of: Source<'_>, shape: &Shape, chunking: &Chunking, slice: &Slice) -> Option<String> {
+    let Slice::Chunks { first, last } = slice else { return None };
+    let relation = of.relation();
+    let range = range_conditions(of, shape, chunking, *first, *last);
+    let conditions: Vec<_> = range.chain(filter(relation)).chain(of.excluded(slice)).collect();
+    Some(format!("SELECT count(*) FROM {}{}", from(relation), where_clause(&conditions)))
+}
+
 /// The statement that reads a slice of one side.
 #[must_use]
 pub fn statement(of: Source<'_>, shape: &Shape, chunking: &Chunking, slice: &Slice, reading: &Reading) -> String {
@@ -173,11 +196,7 @@ pub fn statement(of: Source<'_>, shape: &Shape, chunking: &Chunking, slice: &Sli
             conditions.extend(to.map(|block| format!("ctid OPERATOR(pg_catalog.<) '({block},0)'::pg_catalog.tid")));
         }
         Slice::Whole | Slice::Images => {}
-        Slice::Chunks { first, last } => {
-            let (lower, upper) = (chunking.ends(*first).0, chunking.ends(*last).1);
-            conditions.extend(lower.map(|bound| row_comparison(pair, shape, side, ">=", bound)));
-            conditions.extend(upper.map(|bound| row_comparison(pair, shape, side, "<", bound)));
-        }
+        Slice::Chunks { first, last } => conditions.extend(range_conditions(of, shape, chunking, *first, *last)),
     }
     conditions.extend(filter(relation));
     conditions.extend(of.excluded(slice));

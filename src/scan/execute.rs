@@ -9,10 +9,10 @@ use crate::connect::Session;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::Snapshot;
 use crate::plan::{
-    Chunking, Finding, Position, Reading, Slice, heap_check, keys_statement, lookup_statement, rows_statement,
-    sample_statement, statement,
+    Chunking, Finding, Position, Reading, Slice, count_statement, heap_check, keys_statement, lookup_statement,
+    rows_statement, sample_statement, statement,
 };
-use crate::row::{CopyReader, Fields};
+use crate::row::{CopyReader, Fields, Tally};
 use crate::scan::sinks::{DigestSink, KeySink, POSITION_FIELDS, RowSink, SampleSink, TallySink};
 use crate::scan::{Figures, Job, Piece, Work, figure_statements};
 use crate::side::{Side, Sides};
@@ -167,7 +167,11 @@ async fn work<'a>(session: &Session, job: &'a Job, context: &Context) -> Result<
             let mut sink = TallySink::new(&table.shape, chunking, slice);
             let report = |rows, bytes| (context.progress)(job.side, rows, bytes);
             copy(session, &query, table.shape.columns().len(), report, |tuple| sink.take(tuple)).await?;
-            (Piece::Tallies(sink.finish()?), Some(slice))
+            let tallies = sink.finish()?;
+            if let Some(count) = count_statement(job.source(), &table.shape, chunking, slice) {
+                check_count(session, &count, &tallies).await?;
+            }
+            (Piece::Tallies(tallies), Some(slice))
         }
         Work::Digests(unit, slice) => {
             let query = image(&unit.chunking, slice, Reading::ImageAndPosition);
@@ -251,6 +255,18 @@ async fn figures(session: &Session, job: &Job) -> Result<Figures> {
     let mut values = values.into_iter();
     let count = values.next().flatten().and_then(|text| text.parse().ok()).ok_or_else(corrupt)?;
     Ok(Figures { count, values: values.collect() })
+}
+
+/// Chunks that are read one by one are counted one by one: the table may be written to before the next sync point.
+async fn check_count(session: &Session, query: &str, tallies: &[(u32, Tally)]) -> Result<()> {
+    let read: u64 = tallies.iter().map(|(_, tally)| tally.rows()).sum();
+    let counted = session.value(query).await?;
+    if counted.as_deref() == Some(read.to_string().as_str()) {
+        return Ok(());
+    }
+    let counted = counted.unwrap_or_default();
+    let message = format!("{read} rows of a key range were read where the server counts {counted}");
+    Err(Error::new(ErrorKind::Miscounted, message).with_hint("check the index of the key with amcheck"))
 }
 
 /// An `int8` in binary that counts something.
