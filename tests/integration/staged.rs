@@ -415,7 +415,7 @@ async fn an_error_in_the_session_of_the_slot() {
     let decoding = "SELECT count(pg_cancel_backend(pid)) > 0 FROM pg_stat_activity WHERE datname = current_database() \
                     AND application_name = 'triplecheck/slot' AND state = 'active' AND query LIKE '%pg_logical_slot_get%'";
     wait_for(&database.publisher, decoding, "t").await;
-    assert_never_different(&running.finish().await);
+    assert_match(&running.finish().await, "exact: ");
 
     let running = between_snapshots(&pair, &database, &proxy, ["postgres"; 2]).await;
     database.publisher.sql("DELETE FROM orders WHERE id > 10000").await.unwrap();
