@@ -4,11 +4,20 @@ use crate::compare::case::Case;
 use crate::compare::drilling::Found;
 use crate::compare::recheck::Recheck;
 use crate::compare::{Checks, ChunkRecord, ColumnCheck, RowCounts, RowsCheck, TableOutcome, agree, causes};
-use crate::plan::Chunking;
+use crate::plan::{Chunking, KeyText};
 use crate::row::Tally;
 use crate::scan::SequenceColumn;
 use crate::side::{Side, Sides};
 use crate::verdict::{Reason, Verdict};
+
+/// Keys that a message names; the JSON report lists more.
+const NAMED_KEYS_MAX: usize = 3;
+
+/// A key for people.
+fn named(key: &KeyText) -> String {
+    let column = |(name, text): (&String, &serde_json::Value)| format!("{name} = {}", text.as_str().unwrap_or("NULL"));
+    key.iter().map(column).collect::<Vec<_>>().join(", ")
+}
 
 /// A table that is settled.
 #[derive(Debug, Clone)]
@@ -185,8 +194,10 @@ impl Case {
             return unproven(Reason::RowsNotChecked, format!("the rows of {name} were not compared (--checks)"));
         }
         if let Some(unsettled) = checks.rows.as_ref().and_then(|rows| rows.unsettled.as_ref()) {
+            let keys: Vec<_> = unsettled.keys.iter().take(NAMED_KEYS_MAX).map(named).collect();
+            let keys = if keys.is_empty() { String::new() } else { format!(" ({})", keys.join("; ")) };
             let message = format!(
-                "{} of the keys of {name} that changed meanwhile never held still: verify again under less load, or with a \
+                "{} of the keys of {name} that changed meanwhile{keys} never held still: verify again under less load, or with a \
                  temporary slot (REPLICATION)",
                 unsettled.count
             );

@@ -74,6 +74,12 @@ impl Advance {
         Self { touched: Arc::new(touched), excluded, origins: HashMap::new() }
     }
 
+    /// Whether the row at a place does not count.
+    #[must_use]
+    pub fn leaves_out(&self, position: Position) -> bool {
+        self.excluded.binary_search(&position).is_ok()
+    }
+
     /// Whether rows are left out that are looked at elsewhere, rather than such that stood otherwise.
     #[must_use]
     pub fn sets_aside(&self) -> bool {
