@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::catalog::{ColumnPair, TypeKind};
+use crate::catalog::{ColumnPair, TypeFacts, TypeKind};
 use crate::compare::case::Case;
 use crate::compare::recheck::{Pending, Recheck};
 use crate::gate::recheck::Since;
@@ -103,7 +103,7 @@ impl Aside {
 
 /// Whether equal texts of a column are equal values on both sides, and the other way round.
 fn texts_tell(column: &ColumnPair) -> bool {
-    let Sides { publisher, subscriber } = column.types.as_ref().map(|facts| facts.base());
+    let Sides { publisher, subscriber } = column.types.as_ref().map(TypeFacts::base);
     let own = matches!(publisher.kind, TypeKind::Enum(_));
     // A declaration in front of xml is not replicated; money is written as the server's locale has it.
     let known = publisher.builtin().is_some_and(|name| !matches!(name, "xml" | "money"));
