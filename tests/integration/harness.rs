@@ -74,7 +74,7 @@ impl Verify {
     /// `triplecheck preflight` of a publisher alone.
     pub(crate) fn week_ahead(publisher: &str) -> Self {
         let args = ["--publisher", publisher].map(str::to_owned).into();
-        Self { command: "preflight", format: "json", args }.args("--wal-interval 10ms")
+        Self { command: "preflight", format: "json", args, network: None }.args("--wal-interval 10ms")
     }
 
     pub(crate) fn arg(mut self, arg: &str) -> Self {
