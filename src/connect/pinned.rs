@@ -195,17 +195,18 @@ SET bytea_output = 'hex';
 SET lc_monetary = 'C';
 SET lock_timeout = '10000ms';
 SET statement_timeout = '60000ms';
-SET idle_in_transaction_session_timeout = '3600000ms';
+SET idle_in_transaction_session_timeout = '45000ms';
 SET tcp_keepalives_idle = '10';
 SET tcp_keepalives_interval = '10';
 SET tcp_keepalives_count = '3';
-SET tcp_user_timeout = '60000ms';
+SET tcp_user_timeout = '40000ms';
 SET jit = 'off';
 SET synchronize_seqscans = 'off';
 SET application_name = 'triplecheck/it''s';
 SET triplecheck.session = '7';
 ";
-    const SINCE_14: [&str; 2] = ["SET idle_session_timeout = '0';", "SET client_connection_check_interval = '10s';"];
+    const SINCE_14: [&str; 2] =
+        ["SET idle_session_timeout = '45000ms';", "SET client_connection_check_interval = '10s';"];
     const SINCE_17: [&str; 1] = ["SET transaction_timeout = '3600000ms';"];
 
     #[test]
@@ -233,10 +234,10 @@ SET triplecheck.session = '7';
     #[test]
     fn what_may_be_refused_can_be_left_out() {
         let settings = SessionSettings::scan(Duration::ZERO, Duration::MAX).encoding(ClientEncoding::SqlAscii);
-        let sent = pin_sql(&settings, "a", "1", major(16), false);
+        let sent = pin_sql(&settings, "a", "1", major(17), false);
         assert!(!sent.contains("client_connection_check_interval"));
         assert!(sent.contains("SET client_encoding = 'SQL_ASCII';"));
         assert!(sent.contains("SET statement_timeout = '1ms';"), "0 would be no limit at all");
-        assert!(sent.contains("SET idle_in_transaction_session_timeout = '2147483647ms';"));
+        assert!(sent.contains("SET transaction_timeout = '2147483647ms';"));
     }
 }

@@ -67,7 +67,7 @@ impl Setup {
             "INSERT INTO bag VALUES (floor(random() * 40)::int + 100, 'new')".to_owned(),
             "DELETE FROM bag WHERE ctid = (SELECT ctid FROM bag WHERE a >= 100 LIMIT 1)".to_owned(),
         ];
-        let options = LoadOptions { clients: 3, rate_per_second: Some(80.0), statements: statements.into() };
+        let options = LoadOptions { clients: 3, rate_per_second: Some(200.0), statements: statements.into() };
         Load::start(&self.database.publisher, options).await.unwrap()
     }
 
@@ -77,11 +77,14 @@ impl Setup {
     }
 }
 
+/// Whether rows were looked at again: a moment without writes is as good as exact, and tried first.
 #[track_caller]
-fn assert_level(ran: &Ran) {
+fn assert_level(ran: &Ran) -> bool {
     let point = &ran.json["sync_points"][0];
-    assert_eq!(point["proof"], "settled by recheck", "{ran:#?}");
     assert!(point["raise"].as_str().unwrap().contains("REPLICATION"), "{ran:#?}");
+    let proof = point["proof"].as_str().unwrap();
+    assert!(proof == "settled by recheck" || proof.starts_with("quiesced: "), "{ran:#?}");
+    proof == "settled by recheck"
 }
 
 /// Differences of a table as `kind key`, sorted; keys of one column.
@@ -99,10 +102,14 @@ fn differences(ran: &Ran, table: &str, key: &str) -> Vec<String> {
 async fn a_loaded_pair_matches_again_and_again() {
     let setup = setup("fallback_load").await;
     let load = setup.writes().await;
-    let mut matched = 0;
-    for _ in 0..VERIFIES {
+    let (mut matched, mut rechecked) = (0, 0);
+    while rechecked < VERIFIES {
         let ran = setup.verify("30s").run().await;
-        assert_level(&ran);
+        if !assert_level(&ran) {
+            ran.assert_code(0);
+            continue;
+        }
+        rechecked += 1;
         // Never a false difference; a key that does not hold still for once is unproven, and counted.
         assert!(matches!(ran.code, 0 | 3), "{ran:#?}");
         matched += usize::from(ran.code == 0);
