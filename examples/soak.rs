@@ -23,8 +23,6 @@ use triplecheck_testbed::{Pair, PairOptions, ReplicateOptions, Replicated, Serve
 const AS_TRIPLECHECK: &str = "as-triplecheck";
 /// The share of what can be applied that is written, unless told otherwise.
 const SHARE: f64 = 0.8;
-/// The same of an overload.
-const SHARE_OVERLOADED: f64 = 2.5;
 /// What an overloaded verify may wait for replication.
 const LAG_TIMEOUT_OVERLOADED: &str = "10s";
 /// Memory of logical decoding beyond which a publisher streams a transaction before its end: the least there can be.
@@ -51,7 +49,7 @@ struct Flags {
     /// The share of what can be applied that is written.
     #[arg(long)]
     share: Option<f64>,
-    /// Write more than can be applied: a verdict may then be unproven, and must not be wrong.
+    /// Write as fast as it goes, more than can be applied: a verdict may then be unproven, and must not be wrong.
     #[arg(long)]
     overload: bool,
     /// Who verifies.
@@ -121,9 +119,10 @@ async fn run(flags: &Flags) -> Result<bool, Box<dyn Error>> {
         capacity.mixed,
         capacity.applied * 100.0
     );
-    let share = flags.share.unwrap_or(if flags.overload { SHARE_OVERLOADED } else { SHARE });
+    let share = flags.share.unwrap_or(SHARE);
     // More than was written at full speed cannot be written: then as fast as it goes.
-    let rates = if share * capacity.applied >= 1.0 { Rates::default() } else { capacity.share(share) };
+    let full_speed = flags.overload || share * capacity.applied >= 1.0;
+    let rates = if full_speed { Rates::default() } else { capacity.share(share) };
     println!("load: {rates:?}");
     let mut writers = Writers::start(&database, rates).await?;
     let began = Instant::now();

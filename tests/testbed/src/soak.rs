@@ -28,6 +28,8 @@ pub struct Soak {
     pub proofs: Vec<(String, u64)>,
     /// How long each verify waited for its sync point beyond the lag at that time, in milliseconds.
     pub beyond_lag_ms: Vec<f64>,
+    /// That lag, in milliseconds.
+    pub lag_ms: Vec<f64>,
     /// How long each verify took in seconds.
     pub seconds: Vec<f64>,
     /// What was wrong, in the report's words; the first few.
@@ -45,6 +47,7 @@ impl Soak {
         self.verifies += 1;
         self.seconds.push(took.as_secs_f64());
         self.keys_in_flight += report["gate"]["in_flight"]["keys"].as_u64().unwrap_or_default();
+        self.lag_ms.push(lag.as_secs_f64() * 1e3);
         if let Some(waited) = report["gate"]["waited_ms"].as_f64() {
             self.beyond_lag_ms.push((waited - lag.as_secs_f64() * 1e3).max(0.0));
         }
@@ -122,7 +125,12 @@ impl fmt::Display for Soak {
             "a direct comparison would have shown: {} keys in flight; {} differences in {} comparisons with --gate none",
             self.keys_in_flight, self.direct_differences, self.direct_comparisons
         )?;
-        writeln!(f, "sync point beyond the lag: {:.0} ms in the median", self.median_beyond_lag_ms())?;
+        writeln!(
+            f,
+            "sync point beyond the lag: {:.0} ms in the median; the lag: {:.0} ms",
+            self.median_beyond_lag_ms(),
+            median(&self.lag_ms)
+        )?;
         self.complaints.iter().try_for_each(|complaint| writeln!(f, "! {complaint}"))
     }
 }
