@@ -163,7 +163,8 @@ struct Run {
     tables: Vec<Progress>,
     points: Vec<(SyncPoint, Duration)>,
     not_reached: Option<NotReached>,
-    sequences: Option<Sides<Vec<sequences::State>>>,
+    /// The sequences, and their states once they were read.
+    sequences: Option<(Vec<SequencePair>, Sides<Vec<sequences::State>>)>,
     events: Events,
     /// Bytes received by COPY so far.
     bytes: Arc<AtomicU64>,
@@ -227,6 +228,15 @@ impl Run {
 
     /// One sync point from its opening to its closing. True if nothing is left to do.
     async fn sync_point(&mut self, id: u32, idle: &mut Idle) -> Result<bool> {
+        if self.confirmed && self.config.gate == GateMode::Live {
+            // The window is decoded for the tables as they are; that they still are is seen afterwards.
+            match interruptible(&self.stop, read_catalog(&self.servers, &self.config)).await {
+                Ok(now) if now.same_shape(&self.catalog) => {}
+                Ok(now) => self.adopt(now),
+                Err(error) if error.kind() == ErrorKind::Changed => {}
+                Err(error) => return Err(error),
+            }
+        }
         let mut keepers = interruptible(&self.stop, self.servers.keepers()).await?;
         let opened = self.open(id, &mut keepers).await?;
         let Opened { mut point, window, since } = match opened {
@@ -247,7 +257,7 @@ impl Run {
         };
         (self.events)(Event::SyncPoint { id, publisher_lsn: point.publisher_lsn, proof: point.proof.clone() });
         if self.config.checks.sequence && self.sequences.is_none() {
-            self.sequences = Some(self.read_sequences().await);
+            self.sequences = Some((self.catalog.sequences.clone(), self.read_sequences().await));
         }
         if id > 1 {
             self.renew().await?;
@@ -318,6 +328,35 @@ impl Run {
         Ok(())
     }
 
+    /// Takes over what the catalog says now: what is settled stays, and the rest is compared in the shape that it has now.
+    fn adopt(&mut self, now: Catalog) {
+        if self.confirmed {
+            // Some tables are settled. The others are compared in the shape that they have now.
+            let versions = now.servers.as_ref().map(|facts| facts.version_num);
+            let pairs: HashMap<_, _> = now.tables.iter().map(|pair| (&pair.name, pair)).collect();
+            for (index, table) in self.tables.iter_mut().enumerate() {
+                let Progress::Open(case) = table else { continue };
+                match pairs.get(&case.table().pair.name) {
+                    Some(pair) => case.renew(context(index, pair, versions, &now.sequences, &self.config)),
+                    None => {
+                        case.give_up(Reason::ChangedMeanwhile, "the table is not there, or not selected, any longer");
+                    }
+                }
+            }
+            let known: HashSet<_> = self.catalog.tables.iter().map(|pair| &pair.name).collect();
+            for pair in now.tables.iter().filter(|pair| !known.contains(&pair.name)) {
+                let table = context(self.tables.len(), pair, versions, &now.sequences, &self.config);
+                self.tables.push(Progress::Open(Box::new(Case::new(table, self.settings))));
+            }
+            self.catalog = now;
+        } else {
+            let cases =
+                contexts(&now, &self.config).map(|table| Progress::Open(Box::new(Case::new(table, self.settings))));
+            self.tables = cases.collect();
+            self.catalog = now;
+        }
+    }
+
     /// Reads the catalog again now that there are snapshots: tables and columns may have come or changed while the sync point
     /// was waited for, and what the snapshots show of them would fall outside unseen. False if so: what there is now is to be
     /// compared at another sync point.
@@ -342,33 +381,8 @@ impl Run {
             return Ok(true);
         }
         tracing::info!("tables changed while the sync point was waited for; starting with what there is now");
-        let Some(now) = now else { return Ok(false) };
-        if self.confirmed {
-            // Some tables are settled. The others are compared in the shape that they have now.
-            let versions = now.servers.as_ref().map(|facts| facts.version_num);
-            let pairs: HashMap<_, _> = now.tables.iter().map(|pair| (&pair.name, pair)).collect();
-            for (index, table) in self.tables.iter_mut().enumerate() {
-                let Progress::Open(case) = table else { continue };
-                match pairs.get(&case.table().pair.name) {
-                    Some(pair) => case.renew(context(index, pair, versions, &now.sequences, &self.config)),
-                    None => {
-                        case.give_up(Reason::ChangedMeanwhile, "the table is not there, or not selected, any longer");
-                    }
-                }
-            }
-            let known: HashSet<_> = self.catalog.tables.iter().map(|pair| &pair.name).collect();
-            for pair in now.tables.iter().filter(|pair| !known.contains(&pair.name)) {
-                let table = context(self.tables.len(), pair, versions, &now.sequences, &self.config);
-                self.tables.push(Progress::Open(Box::new(Case::new(table, self.settings))));
-            }
-            // The states of the sequences were read by the list that there was then.
-            let sequences = std::mem::take(&mut self.catalog.sequences);
-            self.catalog = Catalog { sequences, ..now };
-        } else {
-            let cases =
-                contexts(&now, &self.config).map(|table| Progress::Open(Box::new(Case::new(table, self.settings))));
-            self.tables = cases.collect();
-            self.catalog = now;
+        if let Some(now) = now {
+            self.adopt(now);
         }
         Ok(false)
     }
@@ -455,7 +469,7 @@ impl Run {
         }
         let sequences = match &self.sequences {
             _ if !self.config.checks.sequence => Vec::new(),
-            Some(states) => sequences::judge_all(&self.catalog.sequences, states, &ends),
+            Some((pairs, states)) => sequences::judge_all(pairs, states, &ends),
             None => sequences::unread(&self.catalog.sequences),
         };
         let outcome = assemble::outcome(Settled {

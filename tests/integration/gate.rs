@@ -19,10 +19,15 @@ async fn orders(lease: &Lease, label: &str) -> Replicated {
     database
 }
 
+/// A verify while nobody writes, and nobody may.
+fn quiesced(database: &Replicated) -> Verify {
+    Verify::new(database).args("--gate quiesced")
+}
+
 /// Verifies with a short patience, asserts that the gate was not reached and nothing was compared, and returns why.
 async fn not_reached(database: &Replicated) -> (Ran, String) {
     let begun = Instant::now();
-    let ran = Verify::new(database).args("--lag-timeout 2s").run().await;
+    let ran = quiesced(database).args("--lag-timeout 2s").run().await;
     assert!(begun.elapsed() < ENDS_WITHIN, "{:?}", begun.elapsed());
     ran.assert_code(3);
     assert_eq!(ran.tables(), ["public.orders unproven gate_not_reached"]);
@@ -61,7 +66,7 @@ async fn a_subscription_that_is_disabled() {
     assert!(!message.contains("not ready") && !message.contains("apply errors"), "{message}");
 
     // For people, the last line says it as well, and what can be done is not lost.
-    let text = Verify::new(&database).args("--lag-timeout 1s").text().await;
+    let text = quiesced(&database).args("--lag-timeout 1s").text().await;
     let last = text.stdout.lines().last().unwrap();
     assert_says(
         last,
@@ -69,7 +74,7 @@ async fn a_subscription_that_is_disabled() {
     );
 
     database.subscriber.sql(&format!("ALTER SUBSCRIPTION {name} ENABLE")).await.unwrap();
-    let ran = Verify::new(&database).args("--lag-timeout 30s").run().await;
+    let ran = quiesced(&database).args("--lag-timeout 30s").run().await;
     ran.assert_code(0);
     assert_eq!(ran.table("orders")["rows"]["subscriber"], 199);
     database.assert_nothing_left().await;
@@ -116,11 +121,11 @@ async fn a_table_that_is_still_being_copied() {
     assert_eq!(ran.findings(), ["error table_not_ready public.orders"]);
 
     database.subscriber.sql("DELETE FROM orders").await.unwrap();
-    let ran = Verify::new(&database).args("--lag-timeout 60s").run().await;
+    let ran = quiesced(&database).args("--lag-timeout 60s").run().await;
     // The catalog was read while the table was not ready, or a moment later: proven or not, it is never called different.
     assert!(matches!(ran.code, 0 | 3), "{ran:#?}");
     database.catch_up().await.unwrap();
-    Verify::new(&database).run().await.assert_code(0);
+    quiesced(&database).run().await.assert_code(0);
     database.assert_nothing_left().await;
 }
 
@@ -148,7 +153,7 @@ async fn lag_that_does_not_reach_zero() {
     assert!(gate["lag_bytes"].as_u64().unwrap() > 0 && gate["applied_lsn"].is_string(), "{gate}");
 
     holder.batch_execute("COMMIT").await.unwrap();
-    let ran = Verify::new(&database).args("--lag-timeout 30s").run().await;
+    let ran = quiesced(&database).args("--lag-timeout 30s").run().await;
     ran.assert_code(0);
     assert_eq!(ran.json["gate"]["lag_bytes"], 0);
     assert_eq!(ran.json["gate"]["publisher_lsn"], ran.json["gate"]["applied_lsn"]);
@@ -183,7 +188,7 @@ async fn an_insert_left_open() {
     // A writer in another database of the cluster is in nobody's way.
     let elsewhere = other.publisher.connect().await.unwrap();
     elsewhere.batch_execute("BEGIN; INSERT INTO notes VALUES (1)").await.unwrap();
-    let ran = Verify::new(&database).args("--lag-timeout 20s").run().await;
+    let ran = quiesced(&database).args("--lag-timeout 20s").run().await;
     ran.assert_code(0);
     assert_eq!(ran.tables(), ["public.orders match -"]);
 
@@ -198,10 +203,10 @@ async fn an_insert_left_open() {
 
     // One that only reads is in nobody's way, however long it is open.
     writer.batch_execute("ROLLBACK; BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM orders").await.unwrap();
-    Verify::new(&database).args("--lag-timeout 20s").run().await.assert_code(0);
+    quiesced(&database).args("--lag-timeout 20s").run().await.assert_code(0);
     // Committed meanwhile, it is waited for and compared.
     writer.batch_execute("COMMIT; BEGIN; INSERT INTO orders VALUES (1000, 'open')").await.unwrap();
-    let running = Verify::new(&database).args("--lag-timeout 60s").start();
+    let running = quiesced(&database).args("--lag-timeout 60s").start();
     let waits = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'triplecheck/snapshot' AND datname = current_database()";
     wait_for(&database.publisher, waits, "1").await;
     writer.batch_execute("COMMIT").await.unwrap();
@@ -220,7 +225,7 @@ async fn a_prepared_transaction_left_open() {
     let other = lease.database("prepared_elsewhere").await.unwrap();
     let elsewhere = "CREATE TABLE notes (id int); BEGIN; INSERT INTO notes VALUES (1); PREPARE TRANSACTION 'elsewhere'";
     other.publisher.sql(elsewhere).await.unwrap();
-    Verify::new(&database).args("--lag-timeout 20s").run().await.assert_code(0);
+    quiesced(&database).args("--lag-timeout 20s").run().await.assert_code(0);
 
     let prepare = "BEGIN; INSERT INTO orders VALUES (1000, 'open'); PREPARE TRANSACTION 'left \"open\"'";
     database.publisher.sql(prepare).await.unwrap();
@@ -229,7 +234,7 @@ async fn a_prepared_transaction_left_open() {
     assert_says(&message, &["writes on the publisher to stop: ", named]);
     assert!(!message.contains("elsewhere"), "{message}");
     database.publisher.sql("COMMIT PREPARED 'left \"open\"'").await.unwrap();
-    let ran = Verify::new(&database).args("--lag-timeout 20s").run().await;
+    let ran = quiesced(&database).args("--lag-timeout 20s").run().await;
     ran.assert_code(0);
     assert_eq!(ran.table("orders")["rows"]["subscriber"], 201);
     other.publisher.sql("ROLLBACK PREPARED 'elsewhere'").await.unwrap();
@@ -254,7 +259,7 @@ async fn writes_in_another_database_do_not_keep_the_gate_closed() {
     other.publisher.sql(ROWS).await.unwrap();
     let writes = Load::start(&other.publisher, load(None)).await.unwrap();
     for _ in 0..3 {
-        let ran = Verify::new(&database).args("--lag-timeout 30s").run().await;
+        let ran = quiesced(&database).args("--lag-timeout 30s").run().await;
         ran.assert_code(0);
         assert_eq!(ran.tables(), ["public.orders match -"]);
         let proof = ran.json["sync_points"][0]["proof"].as_str().unwrap();
@@ -277,7 +282,7 @@ async fn a_role_that_may_not_have_a_slot_is_told_what_it_would_be_good_for() {
     let writes = Load::start(&other.publisher, load(None)).await.unwrap();
     let verify = || {
         Verify::between(&database.publisher.conninfo_as(&role), &database.subscriber.conninfo_as(&role))
-            .args("--lag-timeout 5s")
+            .args("--gate quiesced --lag-timeout 5s")
     };
     let ran = verify().run().await;
     ran.assert_code(3);
@@ -301,7 +306,7 @@ async fn killed_or_interrupted_while_it_holds_a_slot() {
     let slot = "SELECT count(*) > 0 FROM pg_replication_slots WHERE temporary AND database = current_database() \
                 AND slot_name LIKE 'triplecheck%'";
     for (signal, code) in [("INT", Some(130)), ("KILL", None)] {
-        let running = Verify::new(&database).start();
+        let running = quiesced(&database).start();
         wait_for(&database.publisher, slot, "t").await;
         running.signal(signal).await;
         assert_eq!(running.printed().await.code, code);
@@ -321,7 +326,7 @@ async fn a_write_load_keeps_the_gate_closed_and_is_never_called_a_difference() {
         assert!(waiting, "{message}");
     }
     // As soon as the writes stop, it is verified.
-    let running = Verify::new(&database).args("--lag-timeout 60s").start();
+    let running = quiesced(&database).args("--lag-timeout 60s").start();
     tokio::time::sleep(Duration::from_secs(2)).await;
     let report = writes.stop().await.unwrap();
     assert!(report.transactions > 100 && report.errors == 0, "{report:?}");
@@ -341,7 +346,7 @@ async fn a_slow_trickle_of_writes_is_never_called_a_difference() {
     let database = orders(&lease, "trickle").await;
     let writes = Load::start(&database.publisher, load(Some(40.0))).await.unwrap();
     for _ in 0..8 {
-        let ran = Verify::new(&database).args("--lag-timeout 1s").run().await;
+        let ran = quiesced(&database).args("--lag-timeout 1s").run().await;
         assert!(matches!(ran.code, 0 | 3), "a false difference: {ran:#?}");
     }
     writes.stop().await.unwrap();
