@@ -15,7 +15,7 @@ async fn a_column_that_comes_while_the_sync_point_is_waited_for_is_compared() {
     database.replicate(ReplicateOptions::default()).await.unwrap();
     let writer = database.publisher.connect().await.unwrap();
     writer.batch_execute("BEGIN; INSERT INTO w VALUES (1000)").await.unwrap();
-    let verify = tokio::spawn(Verify::new(&database).run());
+    let verify = tokio::spawn(Verify::new(&database).args("--gate quiesced").run());
     // The catalog has been read by then, and the gate waits for the writer.
     tokio::time::sleep(Duration::from_secs(3)).await;
     database.both("ALTER TABLE t ADD COLUMN late int").await.unwrap();
