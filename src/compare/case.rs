@@ -185,6 +185,10 @@ impl Case {
                 None => self.cut(),
             });
         }
+        if jobs.is_empty() {
+            // Every chunk was settled at an earlier sync point.
+            return self.all_drilled();
+        }
         jobs
     }
 
