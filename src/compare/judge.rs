@@ -160,6 +160,14 @@ impl Case {
         let columns = checks.max.iter().chain(&checks.sum).flatten().map(|check| check.verdict);
         let rows = checks.rows.iter().map(|check| check.verdict);
         let verdict = Verdict::worst_of(figures.chain(columns).chain(rows));
+        let rows_equal = self.found_in_all().rows() == 0;
+        if verdict == Verdict::Different && rows_equal && self.counts_are_of_no_moment() {
+            let message = format!(
+                "rows of {name} changed while it was read at several sync points, and without a slot its counts are of none of \
+                 them: raise --snapshot-age-max, or let the role have a slot"
+            );
+            return unproven(Reason::SnapshotAge, message);
+        }
         if verdict == Verdict::Different {
             let Some(not_implied) = &self.table.pair.not_implied else {
                 // A difference stands, but whoever reads it should know why rows are not named.
@@ -209,6 +217,12 @@ impl Case {
         (verdict, None)
     }
 
+    /// Whether count and sums are of rows at another sync point than those that were compared, and nothing says which of them
+    /// changed in between.
+    fn counts_are_of_no_moment(&self) -> bool {
+        self.aside.is_some() && self.spans_sync_points()
+    }
+
     /// Whether its chunks were read at several sync points.
     fn spans_sync_points(&self) -> bool {
         let mut points = self.chunks.iter().filter_map(|chunk| chunk.settled);
@@ -249,7 +263,7 @@ impl Case {
         let differs = |check: &ColumnCheck| check.verdict == Verdict::Different;
         let column = checks.max.iter().chain(&checks.sum).flatten().find(|check| differs(check));
         let equal = self.found.rows() == 0 && rows.verdict != Verdict::Unproven;
-        column.filter(|_| equal && self.table.shape.uncomparable().is_empty()).map(|check| {
+        column.filter(|_| equal && !self.counts_are_of_no_moment() && self.table.shape.uncomparable().is_empty()).map(|check| {
             let column = &check.column;
             (
                 Reason::ChecksDisagree,

@@ -26,6 +26,9 @@ const BRACKETS_TWO_PHASE: u32 = 5;
 /// How often the publisher's snapshot, or the subscriber's progress, is looked at again.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
+/// Answers that the choice of a cut may take: about 30 MiB, and moments.
+const UNDECIDED_MAX: usize = 100_000;
+
 /// What a role needs to be told the position that the subscriber has applied.
 const ORIGIN_GRANT: &str = "GRANT EXECUTE ON FUNCTION pg_catalog.pg_replication_origin_progress(text, boolean) on the \
     subscriber makes the position known exactly (exact: decoded window)";
@@ -89,6 +92,10 @@ pub(crate) async fn attempt(
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::Lost => return Err(error),
         Err(error) => return Ok(Attempt::Undecodable(error, target)),
+    }
+    if window.undecided() > UNDECIDED_MAX {
+        let message = "too many transactions ended between what the subscriber certainly holds and what it may hold";
+        return Ok(Attempt::Undecodable(Error::new(ErrorKind::Unsupported, message), target));
     }
     Ok(Attempt::Accepted(Box::new(Opened {
         point: SyncPoint {

@@ -14,6 +14,9 @@ const DECODE_AGAIN_MAX: u64 = 1 << 30;
 /// Longest time for copying a slot, which waits for nobody.
 const COPY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Longest time for making a slot, which waits for every transaction that runs.
+const CREATE_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// A temporary slot. Nothing else may be asked of its session: any error in it drops the slot.
 #[derive(Debug)]
 pub(crate) struct TempSlot {
@@ -65,7 +68,8 @@ pub(crate) async fn make(publisher: &Session, source: &Subscription, request: &R
             "SELECT slot_name FROM pg_catalog.pg_create_logical_replication_slot({}, 'pgoutput', true)",
             sql::literal(&name(&session))
         );
-        within(request.timeout, &session, &create, "creating a temporary slot").await?;
+        let patience = CREATE_TIMEOUT.min(request.timeout / 4);
+        within(patience, &session, &create, "creating a temporary slot").await?;
         0
     };
     let since = publisher.value("SELECT pg_catalog.clock_timestamp()").await?;

@@ -359,6 +359,12 @@ impl Window {
         pending.changes.iter().filter(|(relation, _)| fed(relation)).collect()
     }
 
+    /// How many answers it takes to tell the cuts apart, at most: cuts times changes between them.
+    #[must_use]
+    pub fn undecided(&self) -> usize {
+        self.pending.len() * self.pending.iter().map(|pending| pending.changes.len()).sum::<usize>()
+    }
+
     /// What became of the tables up to a cut for each subscription.
     #[must_use]
     pub fn at(&self, cuts: &[Lsn]) -> BTreeMap<u32, Result<Touched, Problem>> {

@@ -238,7 +238,7 @@ impl Run {
             }
         }
         let mut keepers = interruptible(&self.stop, self.servers.keepers()).await?;
-        let opened = self.open(id, &mut keepers).await?;
+        let opened = interruptible(&self.stop, self.open(id, &mut keepers)).await?;
         let Opened { mut point, window, since } = match opened {
             Ok(opened) => opened,
             Err(not_reached) => {
@@ -433,7 +433,14 @@ impl Run {
         if !self.tables.iter().any(waits) {
             return Ok(());
         }
-        let catalog = read_catalog(&self.servers, &self.config).await?;
+        // With writes going on, this is what was confirmed a moment ago, and what the window was decoded for.
+        let read;
+        let catalog = if self.config.gate == GateMode::Live {
+            &self.catalog
+        } else {
+            read = read_catalog(&self.servers, &self.config).await?;
+            &read
+        };
         let versions = catalog.servers.as_ref().map(|facts| facts.version_num);
         let now: HashMap<_, _> = catalog.tables.iter().map(|pair| (&pair.name, pair)).collect();
         for (index, table) in self.tables.iter_mut().enumerate() {
