@@ -25,6 +25,8 @@ use crate::lines;
 const TIME: Duration = Duration::from_secs(25);
 /// Tables of a round.
 const TABLES: usize = 30;
+/// Where the rounds of everyday begin.
+const FIRST_SEED: u64 = 4;
 /// Types that a round makes.
 const TYPES: usize = 14;
 /// Writes to a table before and after its first copy.
@@ -41,8 +43,9 @@ async fn rounds(publisher: u16, subscriber: u16, share: u32) {
         return round(publisher, subscriber, seed).await;
     }
     let (start, wanted) = (Instant::now(), number("TRIPLECHECK_DIFFERENTIAL_ROUNDS"));
-    // Other tables every day, the same ones within a day.
-    let first = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_secs() / 86_400 * 1_000;
+    // Without a wish the same tables every time, so that a change is judged by what it changes; else others every day.
+    let today = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_secs() / 86_400 * 1_000;
+    let first = wanted.map_or(FIRST_SEED, |_| today);
     let mut done = 0;
     while done == 0 || wanted.map_or(start.elapsed() < TIME / share, |wanted| done < wanted) {
         round(publisher, subscriber, first + done).await;
