@@ -345,8 +345,10 @@ async fn quiesced(
                 (_, Some(error), GateMode::Live) => {
                     Some(format!("without a temporary slot only a moment without writes will do: {}", refusal(error)))
                 }
-                (NotYet::Moved { .. }, Some(error), _) => Some(format!(
-                    "a temporary slot would show whether they changed a published table: {}",
+                // Also where replay is what was waited for last: without them it would have been over before.
+                (_, Some(error), _) if moved > 0 => Some(format!(
+                    "{moved} times transactions committed while both snapshots were taken, and a temporary slot would \
+                     show whether they changed a published table: {}",
                     refusal(error)
                 )),
                 _ => None,

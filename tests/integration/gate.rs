@@ -282,7 +282,7 @@ async fn a_role_that_may_not_have_a_slot_is_told_what_it_would_be_good_for() {
     let writes = Load::start(&other.publisher, load(None)).await.unwrap();
     let verify = || {
         Verify::between(&database.publisher.conninfo_as(&role), &database.subscriber.conninfo_as(&role))
-            .args("--gate quiesced --lag-timeout 5s")
+            .args("--gate quiesced --lag-timeout 15s")
     };
     let ran = verify().run().await;
     ran.assert_code(3);
