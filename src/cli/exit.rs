@@ -26,7 +26,7 @@ Exit codes:
     2  usage or configuration error, cannot connect, nothing selected: no verdict was begun
     3  no difference seen, but something is unproven (lag: unknown, or --until-zero not reached), a connection was lost for
        good, or a report could not be written; also whenever the result could not be written to stdout
-  130  interrupted by Ctrl-C, 143 by SIGTERM: a partial report was still written
+  130  interrupted by Ctrl-C, 143 by SIGTERM: verify and lag still wrote what they knew
 Treat any other code as a failure.";
 
 /// The codes of `preflight`.
