@@ -10,7 +10,7 @@ use super::args::{Common, Format, given};
 use super::exit::Signal;
 use super::lag_log::LagLog;
 use super::progress::Progress;
-use super::{shown_on_stdout, to_stdout};
+use super::{complain, exit, shown_on_stdout, tell};
 use crate::config::{Environment, LagConfig, RawLag, RawSettings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::report::json;
@@ -88,6 +88,8 @@ pub(super) struct View {
     recent: Vec<VecDeque<u64>>,
     /// Cancelled when nobody reads stdout any longer.
     stop: CancellationToken,
+    /// What was looked at could not be written, to stdout or to the log.
+    undelivered: bool,
 }
 
 /// What stdout gets while it goes on.
@@ -142,13 +144,19 @@ impl Lag {
             (true, Format::Text, true) => Mode::Screen,
             (true, ..) => Mode::Lines,
         };
-        Ok(Work { config, history, view: View { mode, log, recent: Vec::new(), stop } })
+        Ok(Work { config, history, view: View { mode, log, recent: Vec::new(), stop, undelivered: false } })
     }
 }
 
 impl View {
-    /// Takes in a look.
+    /// Takes in a look. What cannot be written ends the watch: nobody would know what it saw.
     pub(super) fn look(&mut self, outcome: &LagOutcome, records: &[LagRecord]) -> Result<()> {
+        let delivered = self.deliver(outcome, records);
+        self.undelivered |= delivered.is_err();
+        delivered
+    }
+
+    fn deliver(&mut self, outcome: &LagOutcome, records: &[LagRecord]) -> Result<()> {
         if let Some(log) = &mut self.log {
             log.append(records)?;
         }
@@ -175,17 +183,25 @@ impl View {
     }
 
     /// Shows how it ended, and answers with the exit code.
-    pub(super) fn end(&self, mut outcome: LagOutcome, signal: Option<Signal>) -> Result<u8> {
+    pub(super) fn end(&self, mut outcome: LagOutcome, signal: Option<Signal>, progress: &Progress) -> Result<u8> {
         if let Some(signal) = signal.filter(|_| outcome.interrupted) {
             outcome.exit_code = signal.code();
         }
-        match self.mode {
-            Mode::Last(Format::Text) => to_stdout(render(&outcome, &[]).as_bytes())?,
-            Mode::Last(Format::Json) => to_stdout(&json::render(&outcome)?)?,
+        Ok(match self.mode {
+            Mode::Last(Format::Text) => tell(render(&outcome, &[]).as_bytes(), outcome.exit_code, progress),
+            Mode::Last(Format::Json) => tell(&json::render(&outcome)?, outcome.exit_code, progress),
             // The last look is there already; that it was interrupted, the exit code tells.
-            Mode::Lines | Mode::Screen => {}
+            Mode::Lines | Mode::Screen => outcome.exit_code,
+        })
+    }
+
+    /// What is left when it ended with an error: the exit code, where looks were there and could not be written.
+    pub(super) fn give_up(&self, error: Error, progress: &Progress) -> Result<u8> {
+        if !self.undelivered {
+            return Err(error);
         }
-        Ok(outcome.exit_code)
+        complain(progress, &error);
+        Ok(exit::UNPROVEN)
     }
 }
 
@@ -218,8 +234,13 @@ mod tests {
 
     #[test]
     fn the_last_lags_are_kept() {
-        let mut view =
-            View { mode: Mode::Last(Format::Json), log: None, recent: Vec::new(), stop: CancellationToken::new() };
+        let mut view = View {
+            mode: Mode::Last(Format::Json),
+            log: None,
+            recent: Vec::new(),
+            stop: CancellationToken::new(),
+            undelivered: false,
+        };
         let mut outcome = fixtures::lag();
         for lag in 0..100 {
             outcome.subscriptions[0].lag_bytes = Some(lag);

@@ -51,8 +51,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn refuse(error: &clap::Error, arguments: &[OsString]) -> u8 {
     if !error.use_stderr() {
         // A reader that has seen enough of the help is no error.
-        let _ = error.print();
-        return exit::MATCH;
+        let written = error.print().and_then(|()| std::io::stdout().flush());
+        return match written {
+            Err(error) if error.kind() != IoErrorKind::BrokenPipe => exit::unseen(exit::MATCH),
+            _ => exit::MATCH,
+        };
     }
     let texts: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy()).collect();
     let text = secrets::redacted(&error.render().to_string(), texts.iter().map(AsRef::as_ref));
@@ -65,7 +68,7 @@ fn refuse(error: &clap::Error, arguments: &[OsString]) -> u8 {
         let message = message.strip_prefix("error: ").unwrap_or(&message);
         let hint = tip.unwrap_or_else(|| "see triplecheck --help".to_owned());
         let error = Error::new(ErrorKind::Usage, message).with_hint(hint);
-        let _ = json::render(&ErrorDocument::from(&error)).and_then(|document| to_stdout(&document));
+        let _ = json::render(&ErrorDocument::from(&error)).and_then(|document| shown_on_stdout(&document));
     }
     exit::TROUBLE
 }
@@ -82,13 +85,13 @@ fn execute(parsed: &Parsed) -> u8 {
     result.unwrap_or_else(|error| {
         complain(&progress, &error);
         if parsed.command.common().format == Format::Json {
-            let _ = json::render(&ErrorDocument::from(&error)).and_then(|document| to_stdout(&document));
+            let _ = json::render(&ErrorDocument::from(&error)).and_then(|document| shown_on_stdout(&document));
         }
-        signal.filter(|_| error.kind() == ErrorKind::Interrupted).map_or(exit::TROUBLE, Signal::code)
+        exit::failure(error.kind(), signal)
     })
 }
 
-/// Everything between a command line that was understood and an exit code; an error means that no verdict was begun.
+/// Everything between a command line that was understood and an exit code; an error means that there is no result.
 fn perform(parsed: &Parsed, progress: &Progress, signal: &mut Option<Signal>) -> Result<u8> {
     logs::start(parsed.command.common().verbose, progress)?;
     for flag in &parsed.exposed {
@@ -117,12 +120,14 @@ fn perform(parsed: &Parsed, progress: &Progress, signal: &mut Option<Signal>) ->
         Command::Plan(_) => {
             let config = settings.validate(&environment)?;
             let planned = runtime.block_on(Box::pin(run::plan(config, stop)));
-            planned.and_then(|plan| show(&plan, report::plan::render, parsed.command.common().format, exit::MATCH))
+            let format = parsed.command.common().format;
+            planned.and_then(|plan| show(&plan, report::plan::render, format, exit::MATCH, progress))
         }
         Command::Preflight(preflight) => {
             let config = settings.validate_preflight(preflight.restore_lsn.as_deref(), &environment)?;
             let looked = runtime.block_on(Box::pin(run::preflight(config, stop)));
-            looked.and_then(|found| show(&found, report::preflight::render, preflight.common.format, found.exit_code))
+            let format = preflight.common.format;
+            looked.and_then(|found| show(&found, report::preflight::render, format, found.exit_code, progress))
         }
         Command::Sequences(flags) => {
             let work = flags.prepare(settings, &environment)?;
@@ -134,7 +139,10 @@ fn perform(parsed: &Parsed, progress: &Progress, signal: &mut Option<Signal>) ->
                 flags.prepare(settings, &environment, progress, stop.clone())?;
             let mut seen = |outcome: &_, records: &[_]| view.look(outcome, records);
             let watched = runtime.block_on(Box::pin(run::lag(config, history, &mut seen, stop)));
-            watched.and_then(|outcome| view.end(outcome, signals.first()))
+            match watched {
+                Ok(outcome) => view.end(outcome, signals.first(), progress),
+                Err(error) => view.give_up(error, progress),
+            }
         }
     };
     *signal = signals.first();
@@ -209,23 +217,40 @@ fn deliver(flags: &Verify, files: &Files, verified: Verified, signal: Option<Sig
         Format::Text => Ok(report::text::render(&outcome).into_bytes()),
         Format::Json => json::render(&outcome),
     };
-    let shown = attempt(document.and_then(|document| to_stdout(&document)));
-    exit::code(&outcome, signal, shown)
+    match document {
+        Ok(document) => tell(&document, exit::code(&outcome, signal, delivered), progress),
+        Err(error) => {
+            complain(progress, &error);
+            exit::unseen(outcome.exit_code)
+        }
+    }
 }
 
-/// Writes a result to stdout; its exit code, once it is written.
-fn show<T: Serialize>(result: &T, text: impl Fn(&T) -> String, format: Format, code: u8) -> Result<u8> {
+/// Writes a result to stdout; the exit code that it ends with.
+fn show<T: Serialize>(
+    result: &T,
+    text: impl Fn(&T) -> String,
+    format: Format,
+    code: u8,
+    progress: &Progress,
+) -> Result<u8> {
     let document = match format {
         Format::Text => text(result).into_bytes(),
         Format::Json => json::render(result)?,
     };
-    to_stdout(&document)?;
-    Ok(code)
+    Ok(tell(&document, code, progress))
 }
 
-/// Writes to stdout. A reader that has gone away has seen what it wanted.
-fn to_stdout(document: &[u8]) -> Result<()> {
-    shown_on_stdout(document).map(drop)
+/// Writes a result to stdout; the exit code that it ends with, which is another where it could not be written. A reader
+/// that has gone away has seen what it wanted.
+fn tell(document: &[u8], code: u8, progress: &Progress) -> u8 {
+    match shown_on_stdout(document) {
+        Ok(_) => code,
+        Err(error) => {
+            complain(progress, &error);
+            exit::unseen(code)
+        }
+    }
 }
 
 /// Writes to stdout; false if its reader has gone away.

@@ -7,7 +7,7 @@ use clap::Args;
 use super::args::{Common, Format, Selection};
 use super::files::ReportFile;
 use super::progress::Progress;
-use super::{complain, exit, to_stdout};
+use super::{complain, exit, tell};
 use crate::config::{Environment, RawSequences, RawSettings, SequencesConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::report::{json, sequences, setval};
@@ -85,7 +85,6 @@ impl Sequences {
             Format::Text => sequences::render(&outcome, path.as_deref()).into_bytes(),
             Format::Json => json::render(&outcome)?,
         };
-        to_stdout(&document)?;
-        Ok(outcome.exit_code)
+        Ok(tell(&document, outcome.exit_code, progress))
     }
 }

@@ -57,6 +57,8 @@ pub(super) fn wire_error(no_wire: NoWire) -> Error {
         NoWire::WrongPeer(message) => Error::new(ErrorKind::Connect, message),
         NoWire::NotOffered => Error::new(ErrorKind::Connect, "server does not support SSL, but SSL was required")
             .with_hint("switch TLS on in the server, or use sslmode=prefer on a network that you trust"),
+        NoWire::NoAnswer(error) => Error::new(ErrorKind::Connect, error.to_string())
+            .with_hint("check host and port; the server's log says what it could not do"),
         NoWire::Handshake(error) => {
             let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
             let translated = Error::new(ErrorKind::Connect, format!("SSL error: {error}"));
@@ -83,6 +85,10 @@ fn tls_hint(error: &rustls::Error) -> Option<&'static str> {
         }
         rustls::Error::InvalidCertificate(Bad::UnknownRevocationStatus) => {
             "sslcrl must hold a list of every authority of the server's chain"
+        }
+        error if is(error, &webpki::Error::CaUsedAsEndEntity) => {
+            "with revocation lists (sslcrl, ~/.postgresql/root.crl), the server needs a certificate that an authority signed \
+             and not one that signed itself: whether that is revoked cannot be verified"
         }
         error if is(error, &webpki::Error::UnsupportedCertVersion) => {
             "certificates before X.509 version 3 cannot be verified: give the server a new one, or use sslmode=require \

@@ -36,6 +36,8 @@ struct Authorities {
     chain: Arc<WebPkiServerVerifier>,
     /// As they stand in the file.
     certificates: Vec<CertificateDer<'static>>,
+    /// Whether there are revocation lists.
+    revocable: bool,
 }
 
 /// The verifier for these settings; reads the files of root certificates and of revocations.
@@ -46,14 +48,16 @@ pub(super) fn verifier(tls: &TlsOptions, provider: &Arc<CryptoProvider>) -> Resu
             let mut roots = RootCertStore::empty();
             roots.add_parsable_certificates(certificates.iter().cloned());
             let mut chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-            if let Some(revocations) = revocations(tls)? {
+            let revocations = revocations(tls)?;
+            let revocable = revocations.is_some();
+            if let Some(revocations) = revocations {
                 // Of every certificate of the chain it must be known, from a list that is in force, that it is not revoked.
                 chain = chain.with_crls(revocations).enforce_revocation_expiration();
             }
             let chain = chain.build().map_err(|error| {
                 usage("the root certificates or the revocation lists cannot be used").with_source(error)
             })?;
-            Some(Authorities { chain, certificates })
+            Some(Authorities { chain, certificates, revocable })
         }
     };
     let name = tls.mode() == SslMode::VerifyFull;
@@ -149,7 +153,7 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let Some(Authorities { chain, certificates }) = &self.authorities else {
+        let Some(Authorities { chain, certificates, revocable }) = &self.authorities else {
             return Ok(ServerCertVerified::assertion());
         };
         match chain.verify_server_cert(certificate, intermediates, server_name, ocsp_response, now) {
@@ -158,9 +162,10 @@ impl ServerCertVerifier for Verifier {
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) if !self.name || common_name_matches(certificate, server_name) => Ok(ServerCertVerified::assertion()),
             // An authority's own certificate as the server's, which is what `openssl req -x509` makes. The dates of it have been
-            // looked at by then.
+            // looked at by then; revocations have not.
             Err(error)
-                if is(&error, &webpki::Error::CaUsedAsEndEntity)
+                if !revocable
+                    && is(&error, &webpki::Error::CaUsedAsEndEntity)
                     && certificates.iter().any(|trusted| trusted == certificate) =>
             {
                 if self.name && !common_name_matches(certificate, server_name) {

@@ -65,6 +65,8 @@ pub(super) enum NoWire {
     NotOffered,
     /// The files of TLS cannot be used.
     Unprepared(Error),
+    /// What answered the request for TLS was no answer to it.
+    NoAnswer(io::Error),
     /// The handshake failed.
     Handshake(io::Error),
 }
@@ -88,7 +90,7 @@ impl Route {
         if self.encryption == Encryption::Off {
             return Ok(Wire::Plain(socket));
         }
-        if !self.options.tls().direct() && !offered(&mut socket).await.map_err(NoWire::Handshake)? {
+        if !self.options.tls().direct() && !offered(&mut socket).await.map_err(NoWire::NoAnswer)? {
             let required = self.encryption == Encryption::Required;
             return if required { Err(NoWire::NotOffered) } else { Ok(Wire::Plain(socket)) };
         }
@@ -107,13 +109,20 @@ impl Route {
 }
 
 /// Asks the server for TLS. Exactly one byte is read: what an attacker puts behind it becomes a broken handshake.
+///
+/// Only `N` lets `sslmode=prefer` go on without TLS. Anything else - an error, garbage, an end - is the end of the attempt
+/// in every mode, as in libpq (`PQconnectPoll`, state `CONNECTION_SSL_STARTUP`, in fe-connect.c of 12 to 17: `error_return`,
+/// while only a failed handshake leads to a second attempt). The text of an error is not read: whoever sent it is not
+/// authenticated (CVE-2024-10977, fixed in 17.1, 16.5 and before in the same way).
 async fn offered(socket: &mut Socket) -> io::Result<bool> {
     socket.write_all(&SSL_REQUEST).await?;
     match socket.read_u8().await? {
         b'S' => Ok(true),
         b'N' => Ok(false),
-        b'E' => Err(io::Error::other("the server answers the request for TLS with an error")),
-        _ => Err(io::Error::other("what answers the request for TLS is no PostgreSQL server")),
+        b'E' => Err(io::Error::other("server sent an error response during SSL exchange")),
+        _ => {
+            Err(io::Error::other("received invalid response to SSL negotiation: what answers is no PostgreSQL server"))
+        }
     }
 }
 

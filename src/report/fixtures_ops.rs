@@ -48,7 +48,7 @@ fn sequence(name: &str, verdict: Verdict, next: (&str, Option<&str>), gap: Optio
 
 /// One sequence that matches, one that is behind, one that counts down and one that cycles.
 pub(crate) fn sequences() -> SequencesOutcome {
-    let set = |value: &str| SetTo { value: value.into(), is_called: false, next: value.into() };
+    let set = |value: &str| SetTo { value: value.into(), is_called: false, next: value.into(), backward: false };
     let mut behind = sequence("orders_id_seq", Verdict::Different, ("4000001", Some("1")), Some("4000000"));
     behind.outcome.message = Some(
         "sequence public.orders_id_seq is 4000000 behind on the subscriber: it would hand out values again that the \

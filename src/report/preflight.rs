@@ -96,7 +96,7 @@ fn closing(outcome: &PreflightOutcome) -> String {
     };
     let mut parts = vec![fix];
     if count(Status::Unknown) > 0 {
-        parts.push(format!("{} refused", counted(count(Status::Unknown), "probe", "probes")));
+        parts.push(format!("{} unanswered", counted(count(Status::Unknown), "question", "questions")));
     }
     if count(Status::Warn) > 0 {
         parts.push(counted(count(Status::Warn), "warning", "warnings"));

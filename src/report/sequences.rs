@@ -28,13 +28,24 @@ pub fn render(outcome: &SequencesOutcome, script: Option<&str>) -> String {
         let _ = writeln!(out, "\n  {others} and {} not listed", if others.starts_with("1 ") { "is" } else { "are" });
     }
     let mut gap = true;
-    for sequence in outcome.sequences.iter().filter(|sequence| sequence.outcome.verdict != Verdict::Match) {
+    // Who asks for sequences to be set back wants to know which are, and which are not.
+    let ahead =
+        |sequence: &&SequenceCheck| outcome.backward && sequence.gap.as_ref().is_some_and(|gap| gap.starts_with('-'));
+    for sequence in
+        outcome.sequences.iter().filter(|sequence| sequence.outcome.verdict != Verdict::Match || ahead(sequence))
+    {
         if std::mem::take(&mut gap) {
             out.push('\n');
         }
-        let message = sequence.outcome.message.as_deref().map(sentence).unwrap_or_default();
+        let message = match &sequence.outcome.message {
+            Some(message) => sentence(message),
+            None => format!("{} is ahead on the subscriber", name(&sequence.outcome.schema, &sequence.outcome.name)),
+        };
         let _ = writeln!(out, "{:<9} {message}", word(sequence.outcome.verdict));
         match (&sequence.set_to, &sequence.left_alone) {
+            (Some(set_to), _) if set_to.backward => {
+                let _ = writeln!(out, "{:<9} to be SET BACK to hand out {} next", "", shown(&set_to.next));
+            }
             (Some(set_to), _) if set_to.is_called => {
                 let _ = writeln!(out, "{:<9} to be set to its end, {}", "", shown(&set_to.value));
             }
@@ -227,7 +238,8 @@ mod tests {
               "set_to": {
                 "value": "4001001",
                 "is_called": false,
-                "next": "4001001"
+                "next": "4001001",
+                "backward": false
               },
               "left_alone": null
             },

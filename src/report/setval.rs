@@ -23,17 +23,23 @@ pub fn render(outcome: &SequencesOutcome) -> String {
     if outcome.margin > 0 {
         let _ = writeln!(out, "-- Every sequence leaves {} free.", counted(outcome.margin, "value", "values"));
     }
-    if outcome.backward {
-        out.push_str("-- Sequences that are ahead of the publisher are SET BACK.\n");
-    } else {
+    let set = || outcome.sequences.iter().filter_map(|sequence| Some((sequence, sequence.set_to.as_ref()?)));
+    let back = set().filter(|(_, set_to)| set_to.backward).count();
+    if back > 0 {
+        let _ = writeln!(
+            out,
+            "-- {} SET BACK without a condition: run this once, before anybody draws from them.",
+            counted(u64::try_from(back).unwrap_or(u64::MAX), "sequence is", "sequences are")
+        );
+    }
+    if set().any(|(_, set_to)| !set_to.backward) {
         out.push_str(
-            "-- A statement does nothing where its sequence is there or further on already: it can be run again.\n",
+            "-- A statement with a condition does nothing where its sequence is there or further on already.\n",
         );
     }
     out.push_str("SET client_encoding = 'UTF8';\n");
-    let set = outcome.sequences.iter().filter_map(|sequence| Some((sequence, sequence.set_to.as_ref()?)));
-    for (sequence, set_to) in set {
-        out.push_str(&statement(sequence, set_to, outcome.backward));
+    for (sequence, set_to) in set() {
+        out.push_str(&statement(sequence, set_to));
     }
     let left: Vec<_> = outcome.sequences.iter().filter(|sequence| sequence.set_to.is_none()).collect();
     if !left.is_empty() {
@@ -46,12 +52,12 @@ pub fn render(outcome: &SequencesOutcome) -> String {
     out
 }
 
-fn statement(sequence: &SequenceCheck, set_to: &SetTo, backward: bool) -> String {
-    let SetTo { value, is_called, next } = set_to;
+fn statement(sequence: &SequenceCheck, set_to: &SetTo) -> String {
+    let SetTo { value, is_called, next, backward } = set_to;
     let relation = QualifiedName::new(&sequence.outcome.schema, &sequence.outcome.name).to_sql();
     let class = literal(&relation);
     let setval = format!("SELECT pg_catalog.setval({}::pg_catalog.regclass, {value}, {is_called})", class.trim_start());
-    if backward {
+    if *backward {
         return format!("{setval};\n");
     }
     let increment = sequence.increment.subscriber.as_deref().unwrap_or("1");
@@ -76,7 +82,7 @@ mod tests {
         -- to be run on db2.example.org:5432/shop once the writes on the publisher are stopped:
         --   psql -X -v ON_ERROR_STOP=1 -f FILE
         -- Every sequence leaves 1,000 values free.
-        -- A statement does nothing where its sequence is there or further on already: it can be run again.
+        -- A statement with a condition does nothing where its sequence is there or further on already.
         SET client_encoding = 'UTF8';
         SELECT pg_catalog.setval('"public"."Count ""down"""'::pg_catalog.regclass, -1008, false) FROM "public"."Count ""down""" WHERE (last_value::pg_catalog.numeric OPERATOR(pg_catalog.+) CASE WHEN is_called THEN -1 ELSE 0 END) OPERATOR(pg_catalog.>) -1008;
         SELECT pg_catalog.setval('"public"."orders_id_seq"'::pg_catalog.regclass, 4001001, false) FROM "public"."orders_id_seq" WHERE (last_value::pg_catalog.numeric OPERATOR(pg_catalog.+) CASE WHEN is_called THEN 1 ELSE 0 END) OPERATOR(pg_catalog.<) 4001001;
@@ -87,9 +93,18 @@ mod tests {
     }
 
     #[test]
-    fn back_without_a_condition() {
-        let script = render(&SequencesOutcome { backward: true, margin: 0, ..sequences() });
-        assert!(script.contains("SET BACK") && !script.contains("WHERE"), "{script}");
+    fn only_what_goes_back_goes_without_a_condition() {
+        let mut outcome = SequencesOutcome { backward: true, margin: 0, ..sequences() };
+        let conditions = |outcome: &SequencesOutcome| {
+            let script = render(outcome);
+            let of = |line: &&str| line.starts_with("SELECT");
+            let lines: Vec<_> = script.lines().filter(of).map(|line| line.contains(" WHERE ")).collect();
+            (script.contains("SET BACK"), lines)
+        };
+        assert_eq!(conditions(&outcome), (false, vec![true, true]));
+        outcome.sequences[0].set_to.as_mut().unwrap().backward = true;
+        assert_eq!(conditions(&outcome), (true, vec![false, true]));
+        assert!(render(&outcome).contains("-- 1 sequence is SET BACK without a condition"), "{}", render(&outcome));
     }
 
     #[test]

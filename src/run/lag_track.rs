@@ -14,6 +14,10 @@ use crate::lsn::Lsn;
 
 /// Over how long rates are measured: long enough for a checkpoint's burst not to be all there is.
 const RATE_WINDOW: Duration = Duration::from_secs(60);
+/// For how long a worker that applies one transaction after the other may owe the publisher a word of it: it confirms when
+/// it runs out of messages, or when it is asked to, after half of `wal_sender_timeout` (`LogicalRepApplyLoop` in worker.c,
+/// `WalSndKeepaliveIfNecessary` in walsender.c; 60 s by default).
+const CONFIRMS_WITHIN: Duration = Duration::from_secs(60);
 /// Looks that are remembered within it.
 const POINTS_MAX: usize = 128;
 
@@ -37,6 +41,8 @@ struct Point {
     insert: Lsn,
     applied: Option<Lsn>,
     confirmed: Option<Lsn>,
+    /// What the worker has taken in. It applies a message before it takes the next one.
+    received: Option<Lsn>,
     spilled: Option<u64>,
     errors: Option<u64>,
 }
@@ -98,13 +104,25 @@ impl Track {
             insert: health.insert,
             applied: slot.applied(),
             confirmed: slot.confirmed,
+            received: subscription.and_then(|subscription| subscription.worker.as_ref()?.received),
             spilled: slot.spilled_bytes,
             errors: subscription.and_then(|subscription| subscription.apply_errors),
         };
+        let before = self.points.back().and_then(|before| before.received);
         let first = self.remember(point);
         let measured = point.at.duration_since(first.at);
-        let (still, moves) = self.stillness(at.instant, slot.confirmed, health.flushed);
         let in_transaction = self.in_transaction(at.instant, feed);
+        let (still, moves) = match self.stillness(at.instant, slot.confirmed, health.flushed) {
+            // It does apply, and has not confirmed it yet.
+            (Some(still), _)
+                if still <= CONFIRMS_WITHIN
+                    && in_transaction.is_none()
+                    && before.zip(point.received).is_some_and(|(before, now)| now > before) =>
+            {
+                (None, None)
+            }
+            known => known,
+        };
         let lag_bytes = diagnosis::lag(health, feed);
         let outlook = outlook(&first, &point, lag_bytes, still.is_some(), thresholds);
         let flushed_bytes_per_second =
@@ -133,7 +151,7 @@ impl Track {
             slot: feed.feed.slot.clone(),
             level: LagLevel::of(lag_bytes, thresholds),
             enabled: subscription.map(|subscription| subscription.enabled),
-            received_lsn: subscription.and_then(|subscription| subscription.worker.as_ref()?.received),
+            received_lsn: point.received,
             sent_lsn: slot.sent,
             flushed_lsn: slot.confirmed,
             applied_lsn: slot.applied(),
@@ -220,6 +238,8 @@ pub(crate) fn written(tracks: &[Track]) -> (Option<u64>, Duration) {
 fn outlook(first: &Point, last: &Point, lag: Option<u64>, still: bool, thresholds: &LagThresholds) -> Outlook {
     let time = last.at.duration_since(first.at);
     let (Some(lag), Some(from), Some(to)) = (lag, first.applied, last.applied) else { return Outlook::Unknown };
+    // Before it is confirmed, what was taken in tells how fast it goes.
+    let (from, to) = if to > from { (from, to) } else { first.received.zip(last.received).unwrap_or((from, to)) };
     if lag == 0 {
         return Outlook::CaughtUp;
     }
@@ -267,9 +287,20 @@ mod tests {
         }
 
         fn look_with(&mut self, second: u64, insert: u64, applied: u64, transaction: Option<&str>) -> SubscriptionLag {
+            self.look_at(second, insert, applied, applied, transaction)
+        }
+
+        fn look_at(
+            &mut self,
+            second: u64,
+            insert: u64,
+            applied: u64,
+            received: u64,
+            transaction: Option<&str>,
+        ) -> SubscriptionLag {
             let worker = Worker {
                 pid: 7,
-                received: Some(Lsn(insert)),
+                received: Some(Lsn(received)),
                 silent_ms: Some(1),
                 transaction: transaction.map(str::to_owned),
             };
@@ -352,6 +383,24 @@ mod tests {
         let lag = site.look(20, 5_040, 5_000);
         assert_eq!((lag.flushed_moves, codes(&lag)), (Some(false), vec!["unexplained"]));
         assert_eq!(site.look(30, 5_040, 5_040).flushed_moves, Some(true));
+    }
+
+    #[test]
+    fn a_worker_that_applies_and_has_not_confirmed_it_is_not_standing_still() {
+        let mut site = Site::new();
+        site.look_at(0, 20_000, 5_000, 5_000, Some("740"));
+        let lag = site.look_at(10, 30_000, 5_000, 9_000, Some("760"));
+        assert_eq!((lag.flushed_moves, codes(&lag)), (None, vec!["falling_behind"]));
+        assert_eq!(lag.outlook, Outlook::FallingBehind { bytes_per_minute: 36_000 });
+        let lag = site.look_at(20, 30_000, 5_000, 29_500, Some("900"));
+        assert_eq!((lag.outlook, codes(&lag)), (Outlook::CatchingUp { seconds: 34 }, vec![]));
+        let lag = site.look_at(30, 40_000, 9_000, 30_000, Some("901"));
+        assert_eq!((lag.flushed_moves, codes(&lag)), (Some(true), vec!["falling_behind"]));
+        // It takes in nothing more, or it is one transaction, or it should have said so long ago.
+        assert_eq!(codes(&site.look_at(40, 50_000, 9_000, 30_000, None)), ["unexplained"]);
+        assert_eq!(codes(&site.look_at(50, 50_000, 9_000, 31_000, Some("902"))), ["falling_behind"]);
+        assert_eq!(codes(&site.look_at(60, 50_000, 9_000, 32_000, Some("902"))), ["large_transaction"]);
+        assert_eq!(codes(&site.look_at(91, 50_000, 9_000, 33_000, Some("903"))), ["unexplained"]);
     }
 
     #[test]

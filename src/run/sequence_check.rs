@@ -43,7 +43,7 @@ async fn compare(config: SequencesConfig) -> Result<SequencesOutcome> {
             .with_hint("check the database, and the patterns of --table and --exclude-table"));
     }
     let subscriber = sequences::read(&servers.control.subscriber, Side::Subscriber, pairs).await;
-    let ends = sequence_ends::read(&servers, pairs).await?;
+    let ends = sequence_ends::read(&servers, pairs).await.map_err(lost)?;
     let publisher = sequences::read(&servers.control.publisher, Side::Publisher, pairs).await;
     let wish = Wish { margin, backward };
     let both = publisher.iter().zip(&subscriber);
@@ -68,6 +68,14 @@ async fn compare(config: SequencesConfig) -> Result<SequencesOutcome> {
         excluded: catalog.excluded,
         findings: catalog.findings.into_iter().filter(concerns_sequences).collect(),
     })
+}
+
+/// A server that had answered and cannot be reached any more is lost.
+fn lost(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Connect => Error::new(ErrorKind::Lost, "a server was lost").with_source(error),
+        _ => error,
+    }
 }
 
 fn check(pair: &SequencePair, states: Sides<&State>, ends: &Ends, wish: Wish) -> SequenceCheck {

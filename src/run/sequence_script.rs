@@ -14,6 +14,8 @@ pub(crate) struct Wish {
     pub(crate) backward: bool,
 }
 
+const BEYOND_ALL: &str = "a column that it feeds holds a value on the subscriber that no sequence can go beyond";
+
 /// What `setval` is to be called with, or why it is not.
 ///
 /// The next value is the publisher's, further on by as many steps as the margin has and its columns need. It keeps the
@@ -41,16 +43,14 @@ pub(crate) fn target(
     let mut next = *publisher;
     for end in ends.iter().filter(|end| beyond(*publisher, &end.publisher, facts)) {
         if let Some(last) = end.subscriber.value().filter(|_| !beyond(next, &end.subscriber, facts)) {
-            // A column can hold what no sequence reaches: it then ends at its bound, below.
-            let steps = last.saturating_sub(next).saturating_mul(sign) / step.abs() + 1;
-            next = next.saturating_add(steps.saturating_mul(step));
+            next = past(last, next, step).ok_or(BEYOND_ALL)?;
         }
     }
     let bounds = Next::from(other.min)..=Next::from(other.max);
     let mut set = if bounds.contains(&next) {
         let room = if sign > 0 { bounds.end() - next } else { next - bounds.start() } / step.abs();
         next += room.min(Next::from(wish.margin)) * step;
-        SetTo { value: next.to_string(), is_called: false, next: String::new() }
+        SetTo { value: next.to_string(), is_called: false, next: String::new(), backward: false }
     } else {
         // At its end on the publisher: at its end on the subscriber.
         let last = next - step;
@@ -58,15 +58,33 @@ pub(crate) fn target(
             return Err("the value is out of its bounds on the subscriber: make its definition the same first");
         }
         next = last + Next::from(other.increment);
-        SetTo { value: last.to_string(), is_called: true, next: String::new() }
+        SetTo { value: last.to_string(), is_called: true, next: String::new(), backward: false }
     };
     set.next = next.to_string();
     match (next * sign).cmp(&(*subscriber * sign)) {
         std::cmp::Ordering::Greater => Ok(set),
         std::cmp::Ordering::Equal => Err("it is there already"),
-        std::cmp::Ordering::Less if wish.backward => Ok(set),
-        std::cmp::Ordering::Less => Err("it is further on already"),
+        std::cmp::Ordering::Less if !wish.backward => Err("it is further on already"),
+        std::cmp::Ordering::Less if !ends.iter().all(is_known) => Err(
+            "it is further on already, and is not set back: a column that it feeds could not be read, and may hold what \
+             it would hand out again",
+        ),
+        std::cmp::Ordering::Less => {
+            set.backward = true;
+            Ok(set)
+        }
     }
+}
+
+/// The first value beyond the last one in a column that the sequence comes to; `None` where that is no number any more.
+fn past(last: Next, next: Next, step: Next) -> Option<Next> {
+    let steps = last.checked_sub(next)?.checked_div(step)?.checked_add(1)?;
+    next.checked_add(steps.checked_mul(step)?)
+}
+
+/// Whether the last values of a column are known on both sides.
+fn is_known(end: &Sides<End>) -> bool {
+    [&end.publisher, &end.subscriber].into_iter().all(|end| matches!(end, End::Value(_)))
 }
 
 #[cfg(test)]
@@ -82,7 +100,8 @@ mod tests {
             last.iter().map(|&(one, other)| Sides::new(End::Value(Some(one)), End::Value(Some(other)))).collect();
         let states = (State::Next(publisher), State::Next(subscriber));
         match target(pair, Sides::new(&states.0, &states.1), &ends, wish) {
-            Ok(SetTo { value, is_called, next }) => format!("{value} {is_called} {next}"),
+            Ok(SetTo { value, is_called, next, backward: false }) => format!("{value} {is_called} {next}"),
+            Ok(SetTo { value, is_called, next, backward: true }) => format!("{value} {is_called} {next} back"),
             Err(why) => why.to_owned(),
         }
     }
@@ -118,9 +137,49 @@ mod tests {
     #[test]
     fn back_only_if_asked() {
         let back = Wish { margin: 0, backward: true };
-        assert_eq!(set(&pair(1, false), 11, 50, &[], back), "11 false 11");
-        assert_eq!(set(&pair(1, false), 11, 50, &[(10, 30)], back), "31 false 31");
-        assert_eq!(set(&pair(-1, false), -11, -50, &[], back), "-11 false -11");
+        assert_eq!(set(&pair(1, false), 11, 50, &[], back), "11 false 11 back");
+        assert_eq!(set(&pair(1, false), 11, 50, &[(10, 30)], back), "31 false 31 back");
+        assert_eq!(set(&pair(-1, false), -11, -50, &[], back), "-11 false -11 back");
+        // Only what really goes back is said to.
+        assert_eq!(set(&pair(1, false), 11, 5, &[], back), "11 false 11");
+    }
+
+    #[test]
+    fn not_back_into_what_nobody_has_seen() {
+        let back = Wish { margin: 0, backward: true };
+        let at = |subscriber| {
+            move |end: Sides<End>| {
+                let states = (State::Next(11), State::Next(subscriber));
+                target(&pair(1, false), Sides::new(&states.0, &states.1), &[end], back)
+            }
+        };
+        let unread = || End::Unread(Reason::PermissionDenied, "m".into());
+        let known = || End::Value(Some(3));
+        for end in [
+            Sides::new(known(), unread()),
+            Sides::new(unread(), known()),
+            Sides::new(known(), End::NotRead),
+            Sides::default(),
+        ] {
+            let why = at(50)(end.clone()).unwrap_err();
+            assert!(why.contains("is not set back"), "{why}");
+            // Forward it cannot hand out again what it has handed out.
+            assert_eq!(at(5)(end).unwrap().value, "11");
+        }
+        assert!(at(50)(Sides::new(known(), known())).unwrap().backward);
+        assert!(at(50)(Sides::new(End::Value(None), End::Value(None))).unwrap().backward);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told_and_not_set() {
+        let up = pair(1, false);
+        assert_eq!(set(&up, 11, 1, &[(10, Next::MAX)], PLAIN), BEYOND_ALL);
+        assert_eq!(set(&up, -11, -20, &[(-12, Next::MAX - 5)], PLAIN), BEYOND_ALL);
+        assert_eq!(set(&pair(-1, false), -11, -1, &[(-10, Next::MIN)], PLAIN), BEYOND_ALL);
+        let bounds = "the value is out of its bounds on the subscriber: make its definition the same first";
+        assert_eq!(set(&up, 11, 1, &[(10, 5000)], PLAIN), bounds);
+        assert_eq!(set(&pair(-1, false), -11, -1, &[(-10, -5000)], PLAIN), bounds);
+        assert_eq!(set(&up, 11, 1, &[(10, 100)], PLAIN), "100 true 101");
     }
 
     #[test]

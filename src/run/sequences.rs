@@ -60,6 +60,7 @@ async fn read_one(session: &Session, side: Side, name: &QualifiedName, facts: &S
             let reason = match error.kind() {
                 ErrorKind::Permission => Reason::PermissionDenied,
                 ErrorKind::Changed => Reason::ChangedMeanwhile,
+                ErrorKind::Lost => Reason::ConnectionLost,
                 _ => Reason::ServerError,
             };
             State::Unread(reason, format!("sequence {name} on the {side}: {error}"))

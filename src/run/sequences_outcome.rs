@@ -83,6 +83,9 @@ pub struct SetTo {
     pub value: String,
     /// Whether it counts as handed out already: so for a sequence that is at its end, else false.
     pub is_called: bool,
-    /// What the sequence hands out next after that; the script does not run where it is there or beyond already.
+    /// What the sequence hands out next after that; the script does not run where it is there or beyond already, unless
+    /// it sets back.
     pub next: String,
+    /// Whether that is behind what the subscriber would hand out next.
+    pub backward: bool,
 }

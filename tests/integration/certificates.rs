@@ -80,6 +80,18 @@ impl Authority {
     }
 }
 
+/// A certificate that vouches for itself and has revoked itself, and its list of revocations.
+pub(crate) fn self_revoked(names: &[&str]) -> (Identity, String) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = params("self", names);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.serial_number = Some(SerialNumber::from(SERIAL));
+    let identity = Identity { certificate: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() };
+    let authority = Authority { issuer: Issuer::new(params, key), pem: identity.certificate.clone() };
+    let list = authority.revoke_all();
+    (identity, list)
+}
+
 /// A certificate that vouches for itself, as `openssl req -x509` makes it.
 pub(crate) fn self_signed(names: &[&str]) -> Identity {
     let key = KeyPair::generate().unwrap();

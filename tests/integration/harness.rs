@@ -68,7 +68,12 @@ impl Verify {
 
     /// `triplecheck preflight` instead, with a short look at the WAL.
     pub(crate) fn preflight(self) -> Self {
-        Self { command: "preflight", ..self }.args("--wal-interval 10ms")
+        self.preflight_for("10ms")
+    }
+
+    /// The same with a look at the WAL of this length.
+    pub(crate) fn preflight_for(self, interval: &str) -> Self {
+        Self { command: "preflight", ..self }.args("--wal-interval").arg(interval)
     }
 
     /// `triplecheck preflight` of a publisher alone.
@@ -121,6 +126,14 @@ impl Verify {
     /// Runs it for people: what stdout gets is text.
     pub(crate) async fn text(self) -> Printed {
         Self { format: "text", ..self }.start().printed().await
+    }
+
+    /// Runs it for people, with a stdout that takes nothing.
+    pub(crate) async fn into_a_full_disk(self) -> Printed {
+        let mut command = Self { format: "text", ..self }.command();
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+        command.stdout(full).stderr(Stdio::piped()).kill_on_drop(true);
+        Running { child: command.spawn().expect("the binary runs") }.printed().await
     }
 
     /// Starts it, and leaves it running.

@@ -46,6 +46,25 @@ fn causes(subscription: &Value) -> Vec<String> {
     subscription["causes"].as_array().unwrap().iter().map(text).collect()
 }
 
+/// Watches for a while; every look was a line of JSON.
+async fn watched(watch: Verify, while_watching: impl Future<Output = ()>) -> Vec<Value> {
+    let running = watch.args("--watch").start();
+    while_watching.await;
+    running.signal("INT").await;
+    let printed = running.printed().await;
+    assert_eq!(printed.code, Some(130), "{printed:#?}");
+    let looks: Vec<Value> = printed.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(looks.len() >= 3, "{printed:#?}");
+    looks
+}
+
+/// The causes that every look named, without those looks that named the same as the one before.
+fn causes_in_turn(looks: &[Value]) -> Vec<Vec<String>> {
+    let mut all: Vec<_> = looks.iter().map(|look| causes(&look["subscriptions"][0])).collect();
+    all.dedup();
+    all
+}
+
 fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or_else(|| panic!("{field}: {value}"))
 }
@@ -57,16 +76,11 @@ async fn under_load() {
     let insert = "INSERT INTO orders SELECT (SELECT max(id) FROM orders) + 1, repeat('x', 500)".to_owned();
     let options = LoadOptions { clients: 1, rate_per_second: Some(100.0), statements: vec![insert] };
     let load = Load::start(&database.publisher, options).await.unwrap();
-    let running = lag(&database).args("--watch").start();
-    tokio::time::sleep(Duration::from_millis(5_500)).await;
-    running.signal("INT").await;
-    let printed = running.printed().await;
-    assert_eq!(printed.code, Some(130), "{printed:#?}");
+    let looks = watched(lag(&database), tokio::time::sleep(Duration::from_millis(5_500))).await;
     let report = load.stop().await.unwrap();
     assert!(report.transactions > 100, "{report:?}");
     // A line of JSON a second.
-    let looks: Vec<Value> = printed.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert!((4..=7).contains(&looks.len()), "{printed:#?}");
+    assert!((4..=7).contains(&looks.len()), "{looks:#?}");
     let first = &looks[0];
     assert!(first["wal_bytes_per_second"].is_null() && first["measured_ms"] == 0, "{first}");
     let last = looks.last().unwrap();
@@ -109,6 +123,21 @@ async fn a_subscription_that_is_disabled() {
     assert!(last.starts_with(&format!("LAG good: {name} is ")) && last.contains("STANDING STILL"), "{last}");
     assert!(last.contains(&format!("(subscription_disabled: subscription {name} is disabled)")), "{last}");
 
+    // Whoever watches sees the same, until somebody does something about it.
+    let looks = watched(lag(&database), async {
+        tokio::time::sleep(Duration::from_millis(3_500)).await;
+        database.subscriber.sql(text(cause, "remedy")).await.unwrap();
+        database.catch_up().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
+    })
+    .await;
+    let in_turn = causes_in_turn(&looks);
+    assert_eq!(in_turn[0], ["error subscription_disabled", "info slot_inactive"], "{looks:#?}");
+    assert_eq!((&looks[2]["exit_code"], &looks[2]["subscriptions"][0]["flushed_moves"]), (&json!(1), &json!(false)));
+    assert_eq!(in_turn.last().unwrap(), &Vec::<String>::new(), "{in_turn:?}");
+    disable(&database, &name, &database.slot_name()).await;
+    database.publisher.sql("UPDATE orders SET note = repeat('z', 10000)").await.unwrap();
+
     // Waiting does not help, the remedy does.
     let ran = lag(&database).args("--until-zero 2s").run().await;
     ran.assert_code(1);
@@ -146,6 +175,10 @@ async fn a_lock_on_the_subscriber() {
         format!("end that transaction: SELECT pg_terminate_backend({pid}) on the subscriber")
     );
     assert_eq!(one(&ran)["outlook"]["state"], "standing_still");
+    let looks = watched(lag(&database), tokio::time::sleep(Duration::from_millis(3_500))).await;
+    // That nothing moves, the second look tells.
+    assert_eq!(causes_in_turn(&looks[1..]), [["error apply_blocked"]], "{looks:#?}");
+    assert_eq!(looks.last().unwrap()["exit_code"], 1);
     // Somebody waits for zero: it comes as soon as the lock is gone.
     let waiting = lag(&database).args("--until-zero 30s").start();
     tokio::time::sleep(Duration::from_millis(1_500)).await;
@@ -180,6 +213,13 @@ async fn a_subscriber_that_falls_behind() {
         ["sent and not yet applied: the subscriber is the slower one", "waits for the network or the subscriber"];
     assert!(slower.iter().any(|slower| evidence.contains(slower)), "{evidence}");
     assert!(subscription["behind_ms"].as_u64().unwrap() > 500, "{subscription}");
+    // The worker has its hands full, and confirms now and then: no look in between takes that for standing still.
+    let watch = Verify::new(&database).lag().args("--interval 1s --good 1kB --warning 2kB");
+    let looks = watched(watch, tokio::time::sleep(Duration::from_secs(9))).await;
+    assert_eq!(causes_in_turn(&looks[1..]), [["warning falling_behind"]], "{looks:#?}");
+    let (first, last) = (&looks[0]["subscriptions"][0], &looks.last().unwrap()["subscriptions"][0]);
+    assert!(last["lag_bytes"].as_u64() > first["lag_bytes"].as_u64(), "{looks:#?}");
+    assert_eq!(last["outlook"]["state"], "falling_behind", "{looks:#?}");
     load.stop().await.unwrap();
     // Nothing more is written: now it catches up.
     let ran = Verify::new(&database).lag().args("--interval 3s --good 1kB").run().await;

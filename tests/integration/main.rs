@@ -20,6 +20,7 @@ mod least_privilege;
 mod legacy;
 mod lines;
 mod live;
+mod lost;
 mod majors;
 mod mapping;
 mod odd_keys;

@@ -169,14 +169,30 @@ async fn defects_of_subscriptions() {
     heal(preflight, &[wrong]).await;
     heal(preflight, &[disabled, skipped]).await;
 
+    // A way to the publisher that leads nowhere: no worker stays.
+    let way = format!("SELECT subconninfo FROM pg_subscription WHERE subname = '{name}'");
+    let way = subscriber.value(&way).await.unwrap();
+    let connection = |way: &str| format!("ALTER SUBSCRIPTION {name} CONNECTION '{}'", way.replace('\'', "''"));
+    subscriber.sql(&connection("host=127.0.0.1 port=1 dbname=nowhere")).await.unwrap();
+    let active = format!("SELECT active FROM pg_replication_slots WHERE slot_name = '{slot}'");
+    wait_for(publisher, &active, "f").await;
+    let absent = defect("subscription_worker", &name, "fix", "connection string", subscriber);
+    assert_reported(&preflight().run().await, &absent);
+    subscriber.sql(&connection(&way)).await.unwrap();
+    wait_for(publisher, &active, "t").await;
+    let oid = subscriber.value(&format!("SELECT oid FROM pg_subscription WHERE subname = '{name}'")).await.unwrap();
+    let reset = format!("SELECT pg_stat_reset_subscription_stats({oid})");
+    subscriber.sql(&reset).await.unwrap();
+    let healed = preflight().run().await;
+    assert_cleared(&healed, &[absent]);
+    healed.assert_code(0);
+
     // A row that is there already: the worker fails, and comes back, and fails.
     subscriber.sql("INSERT INTO orders VALUES (1000)").await.unwrap();
     publisher.sql("INSERT INTO orders VALUES (1000)").await.unwrap();
     let errors = "SELECT apply_error_count > 0 FROM pg_stat_subscription_stats s JOIN pg_subscription USING (subname) \
                   JOIN pg_database d ON d.oid = subdbid AND d.datname = current_database()";
     wait_for(subscriber, errors, "t").await;
-    let oid = subscriber.value(&format!("SELECT oid FROM pg_subscription WHERE subname = '{name}'")).await.unwrap();
-    let reset = format!("SELECT pg_stat_reset_subscription_stats({oid})");
     let counted = defect("apply_errors", &name, "fix", &reset, subscriber);
     let broken = preflight().run().await;
     assert_reported(&broken, &counted);
@@ -464,6 +480,7 @@ async fn each_role_of_the_readme_reaches_its_level() {
     let lease = shared_pair(14, 16).shared().await.unwrap();
     for level in Level::ALL {
         let database = lease.database("preflight_role").await.unwrap();
+        database.both("CREATE SEQUENCE numbers").await.unwrap();
         orders(&database, ReplicateOptions::default()).await;
         let role = roles::create(&database, level).await;
         let (publisher, subscriber) = (&database.publisher, &database.subscriber);
@@ -491,6 +508,10 @@ async fn each_role_of_the_readme_reaches_its_level() {
             side.sql(&sql).await.unwrap();
             let grant = format!("GRANT SELECT ON \"public\".\"orders\" TO \"{role}\"");
             let unreadable = defect("privilege_select", "public.orders", "fix", &grant, side);
+            heal(preflight, &[unreadable]).await.assert_code(0);
+            side.sql(&format!("REVOKE SELECT ON SEQUENCE numbers FROM {role}")).await.unwrap();
+            let grant = format!("GRANT SELECT ON SEQUENCE \"public\".\"numbers\" TO \"{role}\"");
+            let unreadable = defect("privilege_sequences", "public.numbers", "fix", &grant, side);
             heal(preflight, &[unreadable]).await.assert_code(0);
         }
         database.assert_nothing_left().await;

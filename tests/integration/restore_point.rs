@@ -53,7 +53,7 @@ async fn the_restore_point_is_checked_before_enable() {
         bad.into_iter().filter(|check| check.starts_with("restore_")).collect::<Vec<_>>()
     };
     let none = check(&restored).run().await;
-    assert_eq!(restore(&none), ["restore_subscription -"], "{none:#?}");
+    assert_eq!(restore(&none), ["restore_subscription -", "restore_own_wal -"], "{none:#?}");
     let create = format!(
         "CREATE SUBSCRIPTION {name} CONNECTION '{}' PUBLICATION upgrade_pub \
          WITH (copy_data = false, create_slot = false, enabled = false, slot_name = {slot})",
@@ -63,7 +63,11 @@ async fn the_restore_point_is_checked_before_enable() {
     let origin = clone_side.value("SELECT 'pg_' || oid FROM pg_subscription").await.unwrap();
     let advance = format!("SELECT pg_replication_origin_advance('{origin}', '{restored}')");
     let preflight = || check(&restored);
-    heal(preflight, &[defect("restore_origin", &origin, "fix", &advance, clone_side)]).await.assert_code(0);
+    let healed = heal(preflight, &[defect("restore_origin", &origin, "fix", &advance, clone_side)]).await;
+    // It is the right one, and no server can tell: what cannot be refuted is not proven.
+    healed.assert_code(3);
+    assert_eq!(restore(&healed), ["restore_own_wal -"], "{healed:#?}");
+    assert_eq!(healed.check("restore_own_wal", "-")["status"], "unknown");
 
     // Read on the clone itself, after the restore: it lies between the slot and the publisher, and loses changes.
     clone_side.sql("CREATE TABLE own (id int); CHECKPOINT").await.unwrap();
@@ -77,8 +81,15 @@ async fn the_restore_point_is_checked_before_enable() {
     rejected.assert_code(1);
     assert_eq!(rejected.check("restore_publisher", "-")["status"], "ok");
     assert!(rejected.check("restore_own_wal", "-")["remedy"].as_str().unwrap().contains("invalid record length"));
+    // After the next checkpoint the clone has forgotten that it wrote that itself: it looks as good as the right one.
+    clone_side.sql("CHECKPOINT").await.unwrap();
+    let forgotten = check(&own).run().await;
+    assert_eq!(restore(&forgotten), [format!("restore_origin {origin}"), "restore_own_wal -".to_owned()]);
+    assert_eq!(forgotten.check("restore_own_wal", "-")["status"], "unknown");
     let early = check(&before).run().await;
-    assert_eq!(restore(&early), [format!("restore_slot {slot}"), format!("restore_origin {origin}")], "{early:#?}");
+    let expected = [format!("restore_slot {slot}"), format!("restore_origin {origin}"), "restore_own_wal -".to_owned()];
+    assert_eq!(restore(&early), expected, "{early:#?}");
+    let own = clone_side.value("SELECT pg_current_wal_lsn()").await.unwrap();
     let future = check("FF/0").run().await;
     assert!(restore(&future).contains(&"restore_publisher -".to_owned()), "{future:#?}");
 
@@ -86,7 +97,7 @@ async fn the_restore_point_is_checked_before_enable() {
     let role = roles::create(&database, Level::DecodedWindow).await;
     let (of_publisher, of_clone) = (publisher.conninfo_as(&role), clone_side.conninfo_as(&role));
     let as_role = |lsn: &str| Verify::between(&of_publisher, &of_clone).preflight().args("--restore-lsn").arg(lsn);
-    as_role(&restored).run().await.assert_code(0);
+    as_role(&restored).run().await.assert_code(3);
     assert!(restore(&as_role(&own).run().await).contains(&"restore_own_wal -".to_owned()));
 
     // Aurora says itself how far the volume was restored.
@@ -97,9 +108,15 @@ async fn the_restore_point_is_checked_before_enable() {
         )
     };
     clone_side.sql(&aurora(&before)).await.unwrap();
-    assert_eq!(restore(&check(&restored).run().await), ["restore_own_wal -"]);
+    let refuted = check(&restored).run().await;
+    assert_eq!(restore(&refuted), ["restore_own_wal -"]);
+    refuted.assert_code(1);
     clone_side.sql(&aurora(&restored)).await.unwrap();
-    check(&restored).run().await.assert_code(0);
+    let proven = check(&restored).run().await;
+    proven.assert_code(0);
+    let evidence = proven.check("restore_own_wal", "-")["evidence"].as_str().unwrap();
+    assert!(evidence.starts_with("proven: aurora_volume_logical_start_lsn() says"), "{evidence}");
+    as_role(&restored).run().await.assert_code(0);
 
     clone_side.sql(&format!("ALTER SUBSCRIPTION {name} ENABLE")).await.unwrap();
     database.catch_up().await.unwrap();

@@ -179,6 +179,78 @@ async fn a_margin_and_a_second_run_that_does_no_harm() {
     database.assert_nothing_left().await;
 }
 
+/// Whatever is set back may be handed out again: only where every column that it feeds was looked at.
+#[tokio::test]
+async fn what_nobody_has_seen_is_not_set_back() {
+    let lease = shared_pair(14, 16).shared().await.unwrap();
+    let database = lease.database("set_back").await.unwrap();
+    let schema = "CREATE TABLE seen (id serial PRIMARY KEY); CREATE TABLE hidden (id serial PRIMARY KEY);
+        CREATE SEQUENCE tag; CREATE TABLE tagged (id text PRIMARY KEY DEFAULT 'T' || nextval('tag'));
+        CREATE SEQUENCE behind; CREATE SEQUENCE beyond;
+        CREATE TABLE big (id numeric PRIMARY KEY DEFAULT nextval('beyond'))";
+    database.both(schema).await.unwrap();
+    let advanced = "SELECT setval('seen_id_seq', 50), setval('hidden_id_seq', 50), setval('tag', 50)";
+    database.publisher.sql("SELECT nextval('seen_id_seq'), setval('behind', 9), setval('beyond', 9)").await.unwrap();
+    database.replicate(ReplicateOptions::default()).await.unwrap();
+    database.subscriber.sql(advanced).await.unwrap();
+    // One more than a sequence can count to, and far more than that.
+    database
+        .subscriber
+        .sql("INSERT INTO big VALUES (9223372036854775808), (170141183460469231731687303715884105727)")
+        .await
+        .unwrap();
+    let role = format!("back_{}", database.publisher.name());
+    let grants = format!(
+        "CREATE ROLE {role} LOGIN; GRANT SELECT ON seen, tagged, big TO {role};
+         GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO {role}"
+    );
+    database.both(&grants).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("setval.sql");
+    let back = || {
+        let between = Verify::between(&database.publisher.conninfo_as(&role), &database.subscriber.conninfo_as(&role));
+        between.sequences().args("--backward").arg("--emit-sql").arg(script.to_str().unwrap())
+    };
+    let ran = back().run().await;
+    ran.assert_code(1);
+    let not_back = "it is further on already, and is not set back: a column that it feeds could not be read, and may hold \
+                    what it would hand out again";
+    let left = |name: &str, gap: &str| format!("{name} {gap} {not_back}");
+    let beyond =
+        "beyond 9 a column that it feeds holds a value on the subscriber that no sequence can go beyond".to_owned();
+    let expected = [
+        "behind 9 10 false".to_owned(),
+        beyond,
+        left("hidden_id_seq", "-50"),
+        "seen_id_seq -49 2 false".to_owned(),
+        left("tag", "-50"),
+    ];
+    assert_eq!(script_of(&ran), expected);
+    let flags: Vec<_> =
+        ran.json["sequences"].as_array().unwrap().iter().map(|s| s["set_to"]["backward"].as_bool()).collect();
+    assert_eq!(flags, [Some(false), None, None, Some(true), None]);
+    // Of the script, only what is set back runs whatever has happened meanwhile.
+    let text = std::fs::read_to_string(&script).unwrap();
+    let statements: Vec<_> = text.lines().filter(|line| line.starts_with("SELECT")).collect();
+    assert_eq!(statements.len(), 2, "{text}");
+    assert!(statements[0].contains("behind") && statements[0].contains(" WHERE "), "{text}");
+    assert!(statements[1].contains("seen_id_seq") && !statements[1].contains(" WHERE "), "{text}");
+    assert_eq!(
+        text.lines().filter(|line| line.starts_with("-- public.") && line.contains("is not set back")).count(),
+        2
+    );
+    let printed = back().text().await;
+    assert_eq!(printed.stdout.matches("is not set back").count(), 2, "{}", printed.stdout);
+    assert!(printed.stdout.contains("to be SET BACK to hand out 2 next"), "{}", printed.stdout);
+    assert_eq!(psql(&database.subscriber, &script).await.lines().count(), 2);
+    let values = "SELECT (SELECT last_value FROM seen_id_seq), (SELECT last_value FROM hidden_id_seq), \
+                  (SELECT last_value FROM tag), (SELECT last_value FROM beyond)";
+    let row = database.subscriber.connect().await.unwrap().query_one(values, &[]).await.unwrap();
+    assert_eq!([0, 1, 2, 3].map(|at| row.get::<_, i64>(at)), [2, 50, 50, 1]);
+    database.assert_nothing_left().await;
+    database.both(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await.unwrap();
+}
+
 #[tokio::test]
 async fn what_is_on_one_side_only_or_defined_differently() {
     let lease = shared_pair(14, 16).shared().await.unwrap();

@@ -17,7 +17,9 @@ use triplecheck::error::ErrorKind;
 use triplecheck::side::Side;
 use triplecheck_testbed::{Installation, Server};
 
-use crate::certificates::{Authority, Identity, installation, options, self_signed, serve, version_1, write};
+use crate::certificates::{
+    Authority, Identity, installation, options, self_revoked, self_signed, serve, version_1, write,
+};
 use crate::conninfo::set_hba;
 use crate::psql::{self, WHO, class};
 
@@ -330,6 +332,79 @@ async fn revoked_certificates() {
     // Here we are stricter than libpq: a list that was asked for must be there.
     let error = open(&format!("{base} sslcrl=/nowhere"), &world.home).await.unwrap_err();
     assert!(error.message().contains("could not read certificate revocation list \"/nowhere\""), "{error}");
+
+    // One that trusts itself and has revoked itself. psql lets it pass where no list is given, as we do.
+    let (identity, list) = self_revoked(&["db.test"]);
+    write(&world.files, "self-revoked.crt", &identity.certificate);
+    write(&world.files, "self-revoked.crl", &list);
+    let own = server(Some(&identity), &world.authority).await;
+    let base = |mode: &str| {
+        let root = world.file("self-revoked.crt");
+        format!("{HOST} port={} user=ann dbname=postgres sslmode={mode} sslrootcert={root}", own.port())
+    };
+    assert_eq!(word(&same(&base("verify-full"), &world.home).await), "tls");
+    for mode in ["require", "verify-ca", "verify-full"] {
+        let listed = format!("{} sslcrl={}", base(mode), world.file("self-revoked.crl"));
+        assert_eq!(word(&ours(&listed, &world.home).await), "not-trusted", "{mode}");
+        let error = open(&listed, &world.home).await.unwrap_err();
+        assert!(error.hint().unwrap().contains("one that signed itself"), "{error:?}");
+    }
+    // The list counts wherever it lies.
+    let home = world.files.join("revoking");
+    write(&home.join(".postgresql"), "root.crl", &list);
+    assert_eq!(word(&ours(&base("verify-full"), &home).await), "not-trusted");
+}
+
+/// A server that answers every request with these bytes and hangs up, and the number of connections that it has had.
+async fn answers(bytes: &'static [u8]) -> (u16, Arc<Mutex<Vec<&'static str>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&asked);
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut request = [0; 8];
+            if client.read_exact(&mut request).await.is_err() {
+                continue;
+            }
+            let startup = request[4..] == [0, 3, 0, 0];
+            noted.lock().unwrap().push(if startup { "startup" } else { "SSLRequest" });
+            let _ = client.write_all(bytes).await;
+            let _ = client.shutdown().await;
+        }
+    });
+    (port, asked)
+}
+
+/// A server that will not say whether it does TLS is not asked in the clear: nobody knows who it is.
+#[tokio::test]
+async fn an_answer_that_is_none_is_no_reason_to_go_on_in_the_clear() {
+    let home = world().await.home.clone();
+    let error_response: &[u8] = b"E\0\0\0\x26SFATAL\0C53300\0Mtold before TLS\0\0";
+    for (answer, expected) in [
+        (error_response, &["SSLRequest"][..]),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", &["SSLRequest"]),
+        (b"\0", &["SSLRequest"]),
+        (b"", &["SSLRequest"]),
+        // A handshake that fails is another matter: libpq asks again without.
+        (b"Snonsense", &["SSLRequest", "startup"]),
+    ] {
+        for mode in ["prefer", "require"] {
+            let (port, asked) = answers(answer).await;
+            let conninfo = format!("host=127.0.0.1 port={port} user=ann dbname=postgres sslmode={mode}");
+            let expected = if mode == "prefer" { expected } else { &["SSLRequest"] };
+            let error = open(&conninfo, &home).await.unwrap_err();
+            assert_eq!(*asked.lock().unwrap(), expected, "{answer:?} {mode}: {error}");
+            // Whoever said that is not authenticated (CVE-2024-10977).
+            assert!(!error.message().contains("told before TLS"), "{error}");
+            assert_eq!(error.kind(), ErrorKind::Connect);
+            if psql::major().is_some() {
+                asked.lock().unwrap().clear();
+                psql::outcome(&conninfo, &home, &[]).await;
+                assert_eq!(*asked.lock().unwrap(), expected, "psql: {answer:?} {mode}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ const SCHEMA_ATTEMPTS: u32 = 3;
 const EXIT_OK: u8 = 0;
 /// Something to fix.
 const EXIT_FIX: u8 = 1;
-/// Nothing to fix as far as could be seen, but a probe was refused.
+/// Nothing to fix as far as could be seen, but a question was not answered.
 const EXIT_UNKNOWN: u8 = 3;
 
 /// Looks at a publisher and, if there is one, at a subscriber.
@@ -43,7 +43,7 @@ const EXIT_UNKNOWN: u8 = 3;
 ///
 /// Where nothing was judged: a server that cannot be reached or is of an unsupported version, a publisher that is a
 /// standby, a pattern that matches nothing, a subscription that does not exist. What a server refuses to tell is none: it
-/// is a check with [`Status::Unknown`].
+/// is a check with [`Status::Unknown`]. A session that is lost on the way is an error of kind [`ErrorKind::Lost`].
 pub async fn preflight(config: PreflightConfig, stop: CancellationToken) -> Result<PreflightOutcome> {
     tokio::select! {
         result = look(&config) => result,

@@ -14,7 +14,7 @@ pub struct PreflightOutcome {
     pub schema_version: u32,
     /// Who wrote it.
     pub tool: Tool,
-    /// The exit code of the command: 1 with something to fix, else 3 with a probe that was refused, else 0.
+    /// The exit code of the command: 1 with something to fix, else 3 with a question that was not answered, else 0.
     pub exit_code: u8,
     /// The publisher.
     pub publisher: Server,
@@ -40,7 +40,7 @@ pub enum Status {
     Fix,
     /// Worth knowing; it stops nobody.
     Warn,
-    /// The server refused the question.
+    /// The server refused the question, or nothing that it can say answers it.
     Unknown,
 }
 

@@ -38,14 +38,22 @@ impl World {
         }
     }
 
-    /// A clone whose subscription is about to be enabled.
+    /// A clone on Aurora whose subscription is about to be enabled.
     pub(super) fn restored(lsn: Lsn) -> Self {
         let mut world = Self { restore_lsn: Some(lsn), ..Self::healthy() };
         world.slot().active = false;
         let subscription = world.subscription();
         (subscription.enabled, subscription.worker, subscription.silent_seconds) = (false, None, None);
         subscription.origin = Probe::Told(Some(lsn));
+        world.own_wal().aurora_start = Some(Probe::Told(lsn));
         world
+    }
+
+    pub(super) fn own_wal(&mut self) -> &mut OwnWal {
+        match &mut self.subscriber().own_wal {
+            Probe::Told(wal) => wal,
+            Probe::Refused(_) => unreachable!("told below"),
+        }
     }
 
     pub(super) fn slot(&mut self) -> &mut Slot {

@@ -111,13 +111,14 @@ fn publisher(seen: &Seen<'_>, lsn: Lsn) -> Check {
 }
 
 /// How the subscriber came about, as far as it matters for its own WAL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Descent {
     /// A physical copy with the publisher's identity: its WAL goes on where the publisher's was cut off.
     Copy,
     /// A physical copy that was upgraded: pg_upgrade puts the WAL of the new cluster at the start of the segment after the
     /// last one of the old (`copy_xact_xlog_xid` in pg_upgrade.c), and keeps the object identifiers of tables.
     UpgradedCopy,
-    /// Filled in another way: positions of the two have nothing to do with each other.
+    /// Filled in another way, as far as can be seen: positions of the two have nothing to do with each other.
     Unrelated,
 }
 
@@ -127,17 +128,24 @@ fn descent(seen: &Seen<'_>, subscriber: &SubscriberHealth, slot: Option<&Slot>, 
     if same_identity {
         return if one.major() == other.major() { Descent::Copy } else { Descent::UpgradedCopy };
     }
+    // Not all of them: a table that was rewritten by hand since, on either side, has a new identifier there. Of databases
+    // that were filled in another way, hardly any are the same.
     let namesakes = subscriber.namesakes;
-    let same_tables = namesakes.count > 0 && namesakes.same_oid == namesakes.count;
+    let same_tables = namesakes.same_oid > 0 && namesakes.same_oid.saturating_mul(2) >= namesakes.count;
     // Of a copy that is younger than the slot, all WAL is, too.
     let too_old = slot.and_then(|slot| slot.confirmed_flush_lsn).is_some_and(|begin| begin_of_own <= begin);
     if same_tables && !too_old { Descent::UpgradedCopy } else { Descent::Unrelated }
 }
 
+/// Holds a restore point against what the clone itself has written.
+///
+/// Only Aurora knows its restore point, and only that proves one. Elsewhere a position can be refuted and never proven:
+/// between the restore and what is left of the clone's WAL, the clone has written more - until it was upgraded, and until
+/// that was recycled - and no server can tell a position in there from the restore point.
 fn own_wal(seen: &Seen<'_>, subscriber: &SubscriberHealth, slot: Option<&Slot>, lsn: Lsn) -> Check {
     let code = Code::RestoreOwnWal;
     let wal = match &subscriber.own_wal {
-        Probe::Refused(why) => return Check::refused(code, Side::Subscriber, why),
+        Probe::Refused(why) => return Check::refused(code, Side::Subscriber, why).remedy(by_hand(lsn)),
         Probe::Told(wal) => wal,
     };
     let OwnWal { current, redo, oldest_segment, aurora_start } = wal;
@@ -146,7 +154,8 @@ fn own_wal(seen: &Seen<'_>, subscriber: &SubscriberHealth, slot: Option<&Slot>, 
     };
     match aurora_start {
         Some(Probe::Told(start)) if *start == lsn => {
-            let evidence = format!("Aurora says that the volume was restored to {start}");
+            let evidence =
+                format!("proven: aurora_volume_logical_start_lsn() says that the volume was restored to {start}");
             return Check::ok(code, Side::Subscriber, evidence).threshold(format!("{lsn}"));
         }
         Some(Probe::Told(start)) => {
@@ -155,12 +164,13 @@ fn own_wal(seen: &Seen<'_>, subscriber: &SubscriberHealth, slot: Option<&Slot>, 
         }
         Some(Probe::Refused(_)) | None => {}
     }
-    let upgraded = oldest_segment.map_or(*redo, |oldest| oldest.min(*redo));
-    // Whatever the server wrote itself lies at or after this.
-    let (own, inside) = match descent(seen, subscriber, slot, upgraded) {
+    let oldest = oldest_segment.map_or(*redo, |oldest| oldest.min(*redo));
+    let descent = descent(seen, subscriber, slot, oldest);
+    // What is known to be the clone's own, and whether the position lies there.
+    let (own, inside) = match descent {
         // The restore point can be the redo point of the checkpoint that ended recovery, and shares its segment.
         Descent::Copy => (*redo, lsn > *redo),
-        Descent::UpgradedCopy => (upgraded, lsn >= upgraded),
+        Descent::UpgradedCopy => (oldest, lsn >= oldest),
         Descent::Unrelated => {
             let near = lsn <= *current && current.bytes_since(lsn) <= JUST_READ_BYTES;
             (Lsn(current.0.saturating_sub(JUST_READ_BYTES)), near)
@@ -172,7 +182,23 @@ fn own_wal(seen: &Seen<'_>, subscriber: &SubscriberHealth, slot: Option<&Slot>, 
         let rejected = format!("{evidence}: {lsn} was read on the clone itself, after the restore");
         return bad(rejected, threshold);
     }
-    Check::ok(code, Side::Subscriber, format!("{evidence}; {lsn} is not part of it")).threshold(threshold)
+    let unproven = match descent {
+        Descent::Copy | Descent::UpgradedCopy => "the clone may have written that, too, in WAL that is gone by now",
+        Descent::Unrelated => {
+            "the two servers do not look like a server and its clone, so that positions cannot be compared"
+        }
+    };
+    Check::new(code, Status::Unknown, Side::Subscriber, format!("{evidence}; {lsn} is not part of it, but {unproven}"))
+        .threshold(threshold)
+        .remedy(by_hand(lsn))
+}
+
+/// What a person can see that no server tells.
+fn by_hand(lsn: Lsn) -> String {
+    format!(
+        "check by hand: the log of the clone's very first start after the restore, before the upgrade, must say \"invalid \
+         record length at {lsn}\"; pg_current_wal_lsn() of the clone is not the restore point"
+    )
 }
 
 fn origin(subscriber: &SubscriberHealth, subscription: &SubscriptionHealth, lsn: Lsn) -> Check {

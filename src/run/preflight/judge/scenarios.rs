@@ -215,8 +215,9 @@ fn restored(lsn: Lsn, change: impl FnOnce(&mut World)) -> Vec<String> {
 fn a_restore_point_lies_between_slot_and_publisher() {
     assert_eq!(restored(SLOT, |_| ()), [] as [String; 0]);
     assert_eq!(restored(Lsn(SLOT.0 - 1), |_| ()), ["fix restore_slot"]);
+    assert_eq!(restored(Lsn(NOW.0 + 1), |_| ()), ["fix restore_publisher"]);
     // Beyond the publisher it is beyond everything, the clone's own WAL included.
-    assert_eq!(restored(Lsn(NOW.0 + 1), |_| ()), ["fix restore_publisher", "fix restore_own_wal"]);
+    assert_eq!(elsewhere(Lsn(NOW.0 + 1), |_| ()), ["fix restore_publisher", "fix restore_own_wal"]);
     let origin = |at: Option<Lsn>| restored(RESTORED, move |world| world.subscription().origin = Probe::Told(at));
     assert_eq!(origin(None), ["fix restore_origin"]);
     assert_eq!(origin(Some(SLOT)), ["fix restore_origin"]);
@@ -228,50 +229,76 @@ fn a_restore_point_lies_between_slot_and_publisher() {
     assert_eq!(refused, ["unknown restore_origin", "unknown privilege_origin", "warn proof_level"]);
 }
 
+/// What is wrong with a restore point where no Aurora tells it.
+fn elsewhere(lsn: Lsn, change: impl FnOnce(&mut World)) -> Vec<String> {
+    restored(lsn, |world| {
+        world.own_wal().aurora_start = None;
+        change(world);
+    })
+}
+
+/// A copy that was not upgraded.
+fn copy(world: &mut World) {
+    let identity = world.health.publisher.server.facts.system_identifier.clone();
+    let facts = &mut world.subscriber().server.facts;
+    (facts.system_identifier, facts.version_num) = (identity, 140_001);
+}
+
+const REJECTED: [&str; 1] = ["fix restore_own_wal"];
+const NOT_PROVEN: [&str; 1] = ["unknown restore_own_wal"];
+
 #[test]
 fn a_position_of_the_clones_own_wal_is_no_restore_point() {
     // Read on the upgraded clone: the publisher has long passed it, so only its own WAL tells.
     for lsn in [OWN_BEGIN, Lsn(OWN_BEGIN.0 + 0x100), OWN_NOW, Lsn(OWN_NOW.0 + 0x100_0000)] {
-        assert_eq!(restored(lsn, |_| ()), ["fix restore_own_wal"], "{lsn}");
+        assert_eq!(elsewhere(lsn, |_| ()), REJECTED, "{lsn}");
     }
-    assert_eq!(restored(Lsn(OWN_BEGIN.0 - 8), |_| ()), [] as [String; 0]);
     // Without the list of segments, the last checkpoint must do.
-    let listless = |lsn| {
-        restored(lsn, |world| {
-            if let Probe::Told(wal) = &mut world.subscriber().own_wal {
-                wal.oldest_segment = None;
-            }
-        })
-    };
-    assert_eq!(listless(OWN_NOW), ["fix restore_own_wal"]);
+    assert_eq!(elsewhere(OWN_NOW, |world| world.own_wal().oldest_segment = None), REJECTED);
     // A plain copy goes on in the very segment in which the publisher's WAL was cut off, after a checkpoint.
-    let copy = |lsn| {
-        restored(lsn, |world| {
-            let identity = world.health.publisher.server.facts.system_identifier.clone();
-            let facts = &mut world.subscriber().server.facts;
-            (facts.system_identifier, facts.version_num) = (identity, 140_001);
-        })
+    assert_eq!(elsewhere(Lsn(OWN_BEGIN.0 + 0x40_0008), copy), REJECTED);
+    // Some tables were rewritten since: it is a copy all the same.
+    let same = |same_oid, count| {
+        elsewhere(OWN_BEGIN, move |world| world.subscriber().namesakes = Namesakes { count, same_oid })
     };
-    assert_eq!(copy(Lsn(OWN_BEGIN.0 + 0x40_0000)), [] as [String; 0]);
-    assert_eq!(copy(Lsn(OWN_BEGIN.0 + 0x40_0008)), ["fix restore_own_wal"]);
+    assert_eq!(same(2, 3), REJECTED);
+    assert_eq!(same(5, 10), REJECTED);
+    assert_eq!(same(4, 10), NOT_PROVEN);
+    assert_eq!(same(0, 0), NOT_PROVEN);
     // Filled in another way: positions have nothing to do with each other, unless it was read there just now.
-    let filled = |lsn| restored(lsn, |world| world.subscriber().namesakes.same_oid = 0);
-    assert_eq!(filled(OWN_BEGIN), [] as [String; 0]);
-    assert_eq!(filled(OWN_NOW), ["fix restore_own_wal"]);
+    let filled = |lsn| elsewhere(lsn, |world| world.subscriber().namesakes.same_oid = 0);
+    assert_eq!(filled(OWN_NOW), REJECTED);
+}
+
+#[test]
+fn what_is_only_not_refuted_is_not_proven() {
+    // The true one, what the clone wrote before it was upgraded, what it wrote and has recycled since: all look alike.
+    for lsn in [RESTORED, Lsn(RESTORED.0 + 8), Lsn(OWN_BEGIN.0 - 8)] {
+        assert_eq!(elsewhere(lsn, |_| ()), NOT_PROVEN, "{lsn}");
+        assert_eq!(elsewhere(lsn, |world| world.own_wal().oldest_segment = None), NOT_PROVEN, "{lsn}");
+        assert_eq!(elsewhere(lsn, |world| world.subscriber().namesakes.same_oid = 0), NOT_PROVEN, "{lsn}");
+    }
+    // Of a plain copy, the last checkpoint may be any: its redo point, and all before it, may be the clone's own.
+    for lsn in [RESTORED, OWN_BEGIN, Lsn(OWN_BEGIN.0 + 0x40_0000)] {
+        assert_eq!(elsewhere(lsn, copy), NOT_PROVEN, "{lsn}");
+    }
+    let refused = elsewhere(RESTORED, |world| world.subscriber().own_wal = Probe::Refused("no".to_owned()));
+    assert_eq!(refused, NOT_PROVEN);
+    let mut world = World::restored(RESTORED);
+    world.own_wal().aurora_start = None;
+    let remedy = world.check("restore_own_wal").remedy.unwrap();
+    assert!(remedy.contains(&format!("invalid record length at {RESTORED}")), "{remedy}");
 }
 
 #[test]
 fn aurora_knows_its_restore_point() {
-    let told = |start: Probe<Lsn>, lsn| {
-        restored(lsn, |world| {
-            if let Probe::Told(wal) = &mut world.subscriber().own_wal {
-                wal.aurora_start = Some(start);
-            }
-        })
-    };
+    let told = |start: Probe<Lsn>, lsn| restored(lsn, |world| world.own_wal().aurora_start = Some(start));
     assert_eq!(told(Probe::Told(RESTORED), RESTORED), [] as [String; 0]);
-    assert_eq!(told(Probe::Told(RESTORED), Lsn(RESTORED.0 + 8)), ["fix restore_own_wal"]);
-    assert_eq!(told(Probe::Refused("no".to_owned()), RESTORED), [] as [String; 0]);
+    assert_eq!(told(Probe::Told(RESTORED), Lsn(RESTORED.0 + 8)), REJECTED);
+    assert_eq!(told(Probe::Refused("no".to_owned()), RESTORED), NOT_PROVEN);
+    assert_eq!(told(Probe::Refused("no".to_owned()), OWN_NOW), REJECTED);
+    let evidence = World::restored(RESTORED).check("restore_own_wal").evidence;
+    assert!(evidence.starts_with("proven: aurora_volume_logical_start_lsn() says"), "{evidence}");
 }
 
 #[test]
