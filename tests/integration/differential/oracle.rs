@@ -54,6 +54,7 @@ pub(super) async fn expected(database: &Replicated, table: &Table) -> Vec<String
             groups.entry(key_of(&row)).or_default()[side].push(row);
         }
     }
+    let order = report_order(&publisher, table).await;
     let mut expected = Vec::new();
     for [mut ours, mut theirs] in groups.into_values() {
         ours.retain(|row| match theirs.iter().position(|other| same(table, &row.texts, &other.texts)) {
@@ -71,7 +72,7 @@ pub(super) async fn expected(database: &Replicated, table: &Table) -> Vec<String
             format!("{prefix} {kind} {}", key.collect::<Vec<_>>().join(","))
         };
         match (ours.as_slice(), theirs.as_slice()) {
-            ([one], [other]) => expected.push(format!("{}{}", line("changed", one), changed(table, one, other))),
+            ([one], [other]) => expected.push(format!("{}{}", line("changed", one), changed(table, &order, one, other))),
             ([one], [_, rest @ ..]) => {
                 // Which of several rows with one key pairs up is not promised.
                 expected.push(format!("{} [?]", line("changed", one)));
@@ -115,14 +116,26 @@ fn same_text(kind: &Type, one: &Option<String>, other: &Option<String>) -> bool 
     }
 }
 
-/// The differing columns of two rows, the key first, and whether they are equal to their types.
-fn changed(table: &Table, one: &Ranked, other: &Ranked) -> String {
-    let others = (0..table.columns.len()).filter(|at| !table.key.contains(at));
-    let differing: Vec<_> = table
-        .key
+/// The columns as a report lists them: those of the key in its order, then the others as the publisher's table has them,
+/// which may have been created with its columns in any order.
+async fn report_order(publisher: &Client, table: &Table) -> Vec<usize> {
+    let query = format!(
+        "SELECT attname FROM pg_attribute WHERE attrelid = {}::regclass AND attnum > 0 ORDER BY attnum",
+        literal(&table.sql())
+    );
+    let names = rows(publisher, &query).await;
+    let position = |row: &Row| table.columns.iter().position(|column| row[0].as_ref() == Some(&column.name));
+    let others = names.iter().filter_map(position).filter(|at| !table.key.contains(at));
+    let order: Vec<_> = table.key.iter().copied().chain(others).collect();
+    assert_eq!(order.len(), table.columns.len(), "every column has its place");
+    order
+}
+
+/// The differing columns of two rows in the order of the report, and whether they are equal to their types.
+fn changed(table: &Table, order: &[usize], one: &Ranked, other: &Ranked) -> String {
+    let differing: Vec<_> = order
         .iter()
         .copied()
-        .chain(others)
         .filter(|&at| !same_text(&table.columns[at].kind, &one.texts[at], &other.texts[at]))
         .collect();
     let equal =
