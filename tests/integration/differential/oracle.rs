@@ -1,5 +1,6 @@
 //! What differs, by PostgreSQL: rows by their text, keys and values by the default btree order of their types.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use tokio_postgres::{Client, SimpleQueryMessage};
@@ -11,6 +12,9 @@ use super::types::{Type, identifier, literal};
 /// Values as texts, in one way on both sides.
 const SETTINGS: &str = "SET search_path = pg_catalog; SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres'; \
      SET extra_float_digits = 3; SET bytea_output = 'hex'; SET row_security = off";
+
+/// A report shows so many characters of a longer text.
+const REPORTED_CHARACTERS: usize = 1000;
 
 type Row = Vec<Option<String>>;
 
@@ -68,7 +72,7 @@ pub(super) async fn expected(database: &Replicated, table: &Table) -> Vec<String
             let key = table
                 .key
                 .iter()
-                .map(|&at| format!("{}={}", table.columns[at].name, row.texts[at].as_deref().unwrap_or("null")));
+                .map(|&at| format!("{}={}", table.columns[at].name, row.texts[at].as_deref().map_or("null".into(), cut)));
             format!("{prefix} {kind} {}", key.collect::<Vec<_>>().join(","))
         };
         match (ours.as_slice(), theirs.as_slice()) {
@@ -86,6 +90,14 @@ pub(super) async fn expected(database: &Replicated, table: &Table) -> Vec<String
         }
     }
     expected
+}
+
+/// A text as a report shows it.
+fn cut(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(REPORTED_CHARACTERS) {
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
+    }
 }
 
 fn keyless(table: &Table, prefix: &str, sides: &[Vec<Row>]) -> Vec<String> {
