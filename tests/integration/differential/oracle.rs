@@ -1,5 +1,6 @@
 //! What differs, by PostgreSQL: rows by their text, keys and values by the default btree order of their types.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use tokio_postgres::{Client, SimpleQueryMessage};
@@ -11,6 +12,9 @@ use super::types::{Type, identifier, literal};
 /// Values as texts, in one way on both sides.
 const SETTINGS: &str = "SET search_path = pg_catalog; SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres'; \
      SET extra_float_digits = 3; SET bytea_output = 'hex'; SET row_security = off";
+
+/// A report shows so many characters of a longer text.
+const REPORTED_CHARACTERS: usize = 1000;
 
 type Row = Vec<Option<String>>;
 
@@ -54,6 +58,7 @@ pub(super) async fn expected(database: &Replicated, table: &Table) -> Vec<String
             groups.entry(key_of(&row)).or_default()[side].push(row);
         }
     }
+    let order = report_order(&publisher, table).await;
     let mut expected = Vec::new();
     for [mut ours, mut theirs] in groups.into_values() {
         ours.retain(|row| match theirs.iter().position(|other| same(table, &row.texts, &other.texts)) {
@@ -67,11 +72,11 @@ pub(super) async fn expected(database: &Replicated, table: &Table) -> Vec<String
             let key = table
                 .key
                 .iter()
-                .map(|&at| format!("{}={}", table.columns[at].name, row.texts[at].as_deref().unwrap_or("null")));
+                .map(|&at| format!("{}={}", table.columns[at].name, row.texts[at].as_deref().map_or("null".into(), cut)));
             format!("{prefix} {kind} {}", key.collect::<Vec<_>>().join(","))
         };
         match (ours.as_slice(), theirs.as_slice()) {
-            ([one], [other]) => expected.push(format!("{}{}", line("changed", one), changed(table, one, other))),
+            ([one], [other]) => expected.push(format!("{}{}", line("changed", one), changed(table, &order, one, other))),
             ([one], [_, rest @ ..]) => {
                 // Which of several rows with one key pairs up is not promised.
                 expected.push(format!("{} [?]", line("changed", one)));
@@ -85,6 +90,14 @@ pub(super) async fn expected(database: &Replicated, table: &Table) -> Vec<String
         }
     }
     expected
+}
+
+/// A text as a report shows it.
+fn cut(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(REPORTED_CHARACTERS) {
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
+    }
 }
 
 fn keyless(table: &Table, prefix: &str, sides: &[Vec<Row>]) -> Vec<String> {
@@ -115,14 +128,26 @@ fn same_text(kind: &Type, one: &Option<String>, other: &Option<String>) -> bool 
     }
 }
 
-/// The differing columns of two rows, the key first, and whether they are equal to their types.
-fn changed(table: &Table, one: &Ranked, other: &Ranked) -> String {
-    let others = (0..table.columns.len()).filter(|at| !table.key.contains(at));
-    let differing: Vec<_> = table
-        .key
+/// The columns as a report lists them: those of the key in its order, then the others as the publisher's table has them,
+/// which may have been created with its columns in any order.
+async fn report_order(publisher: &Client, table: &Table) -> Vec<usize> {
+    let query = format!(
+        "SELECT attname FROM pg_attribute WHERE attrelid = {}::regclass AND attnum > 0 ORDER BY attnum",
+        literal(&table.sql())
+    );
+    let names = rows(publisher, &query).await;
+    let position = |row: &Row| table.columns.iter().position(|column| row[0].as_ref() == Some(&column.name));
+    let others = names.iter().filter_map(position).filter(|at| !table.key.contains(at));
+    let order: Vec<_> = table.key.iter().copied().chain(others).collect();
+    assert_eq!(order.len(), table.columns.len(), "every column has its place");
+    order
+}
+
+/// The differing columns of two rows in the order of the report, and whether they are equal to their types.
+fn changed(table: &Table, order: &[usize], one: &Ranked, other: &Ranked) -> String {
+    let differing: Vec<_> = order
         .iter()
         .copied()
-        .chain(others)
         .filter(|&at| !same_text(&table.columns[at].kind, &one.texts[at], &other.texts[at]))
         .collect();
     let equal =
