@@ -84,13 +84,16 @@ async fn a_watch_goes_on_with_new_sessions() {
     database.assert_nothing_left().await;
 }
 
+/// The command that a run is turned into.
+type As = fn(Verify) -> Verify;
+
 /// Nobody knows what came out: that is neither a match nor a difference.
 #[tokio::test]
 async fn a_stdout_that_takes_nothing_is_3_for_every_command() {
     let lease = shared_pair(14, 16).shared().await.unwrap();
     let database = orders(&lease, "full_disk").await;
     let run = || Verify::new(&database);
-    let commands: [(&str, fn(Verify) -> Verify, i32); 8] = [
+    let commands: [(&str, As, i32); 8] = [
         ("verify, which matches", |verify| verify.args("--checks count,rows"), 0),
         ("verify, which differs", |verify| verify.args("--gate none"), 1),
         ("plan", Verify::plan, 0),
