@@ -49,5 +49,6 @@ mod tables;
 mod text_order;
 mod tls;
 mod type_changes;
+mod uncarried;
 mod vanished;
 mod window_keys;
