@@ -66,10 +66,9 @@ async fn every_type_is_compared() {
 
     // In each column every value stands in some rows, and NULL in one of seven.
     let row = |id: usize, wrap: &dyn Fn(&str, &[String], usize) -> String| {
-        let values = all
-            .iter()
-            .enumerate()
-            .map(|(at, (sql, values))| if (id + at) % 7 == 0 { "NULL".to_owned() } else { wrap(sql, values, id) });
+        let values = all.iter().enumerate().map(|(at, (sql, values))| {
+            if (id + at).is_multiple_of(7) { "NULL".to_owned() } else { wrap(sql, values, id) }
+        });
         format!("({id}, {})", values.collect::<Vec<_>>().join(", "))
     };
     let plain = |_: &str, values: &[String], id: usize| values[id % values.len()].clone();

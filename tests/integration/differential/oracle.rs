@@ -76,7 +76,7 @@ pub(super) async fn expected(database: &Replicated, table: &Table) -> Vec<String
         };
         match (ours.as_slice(), theirs.as_slice()) {
             ([one], [other]) => {
-                expected.push(format!("{}{}", line("changed", one), changed(table, &order, one, other)))
+                expected.push(format!("{}{}", line("changed", one), changed(table, &order, one, other)));
             }
             ([one], [_, rest @ ..]) => {
                 // Which of several rows with one key pairs up is not promised.
