@@ -22,8 +22,12 @@ fn column(name: &str, type_name: &str) -> ColumnPair {
         has_send: true,
         has_equality: true,
     };
-    let collation =
-        (type_name == "text").then(|| CollationFacts { name: "C".to_owned(), bytewise: true, deterministic: true });
+    let collation = (type_name == "text").then(|| CollationFacts {
+        name: "C".to_owned(),
+        bytewise: true,
+        deterministic: true,
+        stale: None,
+    });
     ColumnPair {
         name: name.to_owned(),
         subscriber_name: None,

@@ -1,14 +1,19 @@
-//! How texts sort on each side.
+//! How texts sort on each side, and whether they still do as when indexes were built.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::fields::Fields;
-use super::model::CollationFacts;
+use super::findings::Code;
+use super::model::{CollationFacts, CollationVersions, Finding, ServerFacts, Severity, TablePair};
 use super::queries;
 use super::versions::Major;
 use crate::connect::Session;
 use crate::error::{Error, ErrorKind, Result};
-use crate::sql::QualifiedName;
+use crate::side::{Side, Sides};
+use crate::sql::{self, QualifiedName};
+
+/// Columns that a finding names at most.
+const NAMED_COLUMNS: usize = 5;
 
 /// Who implements a collation, and with which locale.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +24,15 @@ struct Provider {
     collate: Option<String>,
     /// The locale of the builtin provider.
     locale: Option<String>,
+    /// Its versions, if they are not the same.
+    stale: Option<CollationVersions>,
+}
+
+/// Reads two versions: the one that was noted, if any was, and that of the library.
+fn stale(fields: &mut Fields) -> Result<Option<CollationVersions>> {
+    let (recorded, actual): (Option<String>, Option<String>) = (fields.optional()?, fields.optional()?);
+    let versions = recorded.map(|recorded| CollationVersions { recorded, actual });
+    Ok(versions.filter(|versions| versions.actual.as_ref() != Some(&versions.recorded)))
 }
 
 impl Provider {
@@ -39,6 +53,9 @@ impl Provider {
     }
 }
 
+/// How the name begins that people see of the database's own collation. No other one's does: they have a schema.
+const DEFAULT: &str = "default (";
+
 /// Encodings whose bytes sort like the UTF-8 that the server sends for them: UTF-8 itself, the first 256 code points, and
 /// bytes that are sent as they are.
 const ENCODINGS_IN_ORDER: [&str; 3] = ["UTF8", "LATIN1", "SQL_ASCII"];
@@ -58,16 +75,21 @@ impl Collations {
         let row = rows.into_iter().next();
         let row = row.ok_or_else(|| Error::new(ErrorKind::Corrupt, "the database has no collation"))?;
         let mut fields = Fields::new("the database's collation", row);
-        let own = Provider { letter: fields.letter()?, collate: fields.optional()?, locale: fields.optional()? };
+        let own = Provider {
+            letter: fields.letter()?,
+            collate: fields.optional()?,
+            locale: fields.optional()?,
+            stale: stale(&mut fields)?,
+        };
         let encoding = session.value("SHOW server_encoding").await?.unwrap_or_default();
         let in_order = ENCODINGS_IN_ORDER.contains(&encoding.as_str());
         for row in session.rows_simple(&queries::collations(major, seeds.iter().copied())).await? {
             let mut fields = Fields::new("the collations", row);
             let oid = fields.parse()?;
             let name = QualifiedName::new(fields.text()?, fields.text()?);
-            let provider =
-                Provider { letter: fields.letter()?, collate: fields.optional()?, locale: fields.optional()? };
+            let (letter, collate, locale) = (fields.letter()?, fields.optional()?, fields.optional()?);
             let deterministic = fields.flag()?;
+            let provider = Provider { letter, collate, locale, stale: stale(&mut fields)? };
             let mut facts = facts(&name, &provider, deterministic, &own);
             facts.bytewise &= in_order;
             collations.insert(oid, facts);
@@ -91,11 +113,50 @@ impl Collations {
 
 fn facts(name: &QualifiedName, provider: &Provider, deterministic: bool, own: &Provider) -> CollationFacts {
     let (name, provider) = if provider.letter == 'd' {
-        (format!("default ({})", own.locale()), own)
+        (format!("{DEFAULT}{})", own.locale()), own)
     } else {
         (name.to_string(), provider)
     };
-    CollationFacts { name, bytewise: provider.bytewise() && deterministic, deterministic }
+    let bytewise = provider.bytewise() && deterministic;
+    CollationFacts { name, bytewise, deterministic, stale: provider.stale.clone() }
+}
+
+/// Says which collations of compared columns are stale.
+pub(super) fn findings(tables: &[TablePair], servers: &Sides<ServerFacts>) -> Vec<Finding> {
+    let mut users: BTreeMap<(Side, &str), (&CollationVersions, Vec<String>)> = BTreeMap::new();
+    for table in tables {
+        for (side, column) in Side::BOTH.into_iter().flat_map(|side| table.columns.iter().map(move |one| (side, one))) {
+            if let Some(facts) = column.collations.get(side)
+                && let Some(versions) = &facts.stale
+            {
+                let name = format!("{}.{}", table.relations.get(side).name, column.name_on(side));
+                users.entry((side, &facts.name)).or_insert((versions, Vec::new())).1.push(name);
+            }
+        }
+    }
+    let finding = |((side, name), (versions, columns)): ((Side, &str), (&CollationVersions, Vec<String>))| {
+        let CollationVersions { recorded, actual } = versions;
+        let rest = columns.len().saturating_sub(NAMED_COLUMNS);
+        let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+        let first: Vec<_> = columns.iter().take(NAMED_COLUMNS).map(String::as_str).collect();
+        let message = format!(
+            "indexes on texts of the {side} may be corrupt: its collation {name} was of version {recorded} when they were built, \
+             and is of {} now; compared columns: {}{more}",
+            actual.as_deref().unwrap_or("one unknown"),
+            first.join(", "),
+        );
+        let database = &servers.get(side).database;
+        let (object, refresh) = if name.starts_with(DEFAULT) {
+            (database.clone(), format!("ALTER DATABASE {} REFRESH COLLATION VERSION", sql::identifier(database)))
+        } else {
+            (name.to_owned(), format!("ALTER COLLATION {name} REFRESH VERSION"))
+        };
+        let hint = format!(
+            "bt_index_check of the extension amcheck tells which are; REINDEX those that use it, and then {refresh}"
+        );
+        Code::CollationChanged.finding(Severity::Warning, &object, message, hint)
+    };
+    users.into_iter().map(finding).collect()
 }
 
 #[cfg(test)]
@@ -103,7 +164,7 @@ mod tests {
     use super::*;
 
     fn provider(letter: char, collate: Option<&str>, locale: Option<&str>) -> Provider {
-        Provider { letter, collate: collate.map(str::to_owned), locale: locale.map(str::to_owned) }
+        Provider { letter, collate: collate.map(str::to_owned), locale: locale.map(str::to_owned), stale: None }
     }
 
     #[test]

@@ -81,6 +81,11 @@ mod tests {
         let found = settings(&Sides::new(ours.clone(), theirs));
         assert_eq!(found.iter().map(|finding| finding.object.as_str()).collect::<Vec<_>>(), ["TimeZone"]);
         assert!(settings(&Sides::new(ours.clone(), ours)).is_empty());
+        // A server that was built with longer names.
+        let built = |length| named(&[("max_identifier_length", length), ("server_encoding", "UTF8")]);
+        let found = settings(&Sides::new(built("127"), built("63")));
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].object.as_str(), found[0].severity), ("max_identifier_length", Severity::Warning));
         let ours = named(&[("citext", "1.6"), ("hstore", "1.8"), ("plpgsql", "1.0")]);
         let theirs = named(&[("hstore", "1.9"), ("plpgsql", "1.0"), ("extra", "1")]);
         let found = extensions(&Sides::new(ours, theirs));

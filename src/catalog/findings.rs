@@ -65,6 +65,8 @@ findings! {
     IndexInvalid = "index_invalid": "An index cannot be used on the subscriber: building it failed or has not ended.",
     IndexDiffers = "index_differs": "An index is another one on the subscriber, or is written otherwise.",
     RowSecurityDiffers = "row_security_differs": "Row-level security of a table is enabled on one side only.",
+    CollationChanged = "collation_changed":
+        "A library sorts texts otherwise than when indexes were built, or may do so: they may be corrupt, and are not relied on.",
     NotDescribed = "not_described": "The definitions of a table could not be read because another session has locked it.",
     SettingDiffers = "setting_differs": "A setting that changes what values mean differs between the two sides.",
     ExtensionDiffers = "extension_differs": "An extension is missing on the subscriber, or has another version there.",

@@ -162,7 +162,8 @@ pub struct Relation {
     pub heaps: Vec<Heap>,
     /// The row filter of the publication as SQL, with qualified names; publisher only, `None` for all rows.
     pub filter: Option<String>,
-    /// Whether a valid btree index starts with exactly the key columns in key order (default operator classes, ascending).
+    /// Whether a valid btree index starts with exactly the key columns in key order (default operator classes, ascending), and
+    /// none of them is a text whose collation is [stale](CollationFacts::stale).
     pub key_index: bool,
     /// Estimated rows (`pg_class.reltuples` scaled to the current size; zero where never analyzed and empty).
     pub rows_estimate: u64,
@@ -201,6 +202,12 @@ pub struct ColumnPair {
 }
 
 impl ColumnPair {
+    /// Whether indexes on it are not to be relied on: its collation sorts otherwise than when they were built, or may do so.
+    #[must_use]
+    pub fn stale_on(&self, side: Side) -> bool {
+        self.collations.get(side).as_ref().is_some_and(|collation| collation.stale.is_some())
+    }
+
     /// Its name on a side.
     #[must_use]
     pub fn name_on(&self, side: Side) -> &str {
@@ -278,6 +285,17 @@ pub struct CollationFacts {
     pub bytewise: bool,
     /// Whether equal means equal bytes.
     pub deterministic: bool,
+    /// Set where indexes may have been built with another version of the library that sorts: what they find is not relied on.
+    pub stale: Option<CollationVersions>,
+}
+
+/// Versions of a collation's library.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CollationVersions {
+    /// What the server noted when the collation was made or refreshed (`pg_collation.collversion`, `pg_database.datcollversion`).
+    pub recorded: String,
+    /// What the library is now; `None` where it does not say.
+    pub actual: Option<String>,
 }
 
 /// What identifies a row of a table.

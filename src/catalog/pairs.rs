@@ -65,9 +65,10 @@ pub(super) fn pair(
     draft.triggers();
     draft.drift();
     let key_names: Vec<&str> = key.columns.iter().filter_map(|&position| names.get(position).copied()).collect();
+    let stale = |side| key.columns.iter().filter_map(|&at| columns.get(at)).any(|column| column.stale_on(side));
     let relations = Sides {
-        publisher: draft.relation(Side::Publisher, &key_names)?,
-        subscriber: draft.relation(Side::Subscriber, &key_names)?,
+        publisher: draft.relation(Side::Publisher, &key_names, stale(Side::Publisher))?,
+        subscriber: draft.relation(Side::Subscriber, &key_names, stale(Side::Subscriber))?,
     };
     let reservations = draft.reservations;
     Ok(TablePair {
@@ -397,7 +398,8 @@ impl Draft<'_, '_> {
         }
     }
 
-    fn relation(&mut self, side: Side, key: &[&str]) -> Result<Relation> {
+    /// `stale` says that indexes on the key are not to be relied on.
+    fn relation(&mut self, side: Side, key: &[&str], stale: bool) -> Result<Relation> {
         let entry = *self.entries.get(side);
         let detail = *self.context.details.get(side);
         let storage = storage::describe(self.context.relations.get(side), &detail.sizes, entry.oid)?;
@@ -417,7 +419,7 @@ impl Draft<'_, '_> {
             partitioned: entry.kind == super::relations::Kind::Partitioned,
             heaps: storage.heaps,
             filter: self.carried.filter.clone().filter(|_| side == Side::Publisher),
-            key_index: keys::serves(detail.indexes(entry.oid), detail.columns(entry.oid), key),
+            key_index: !stale && keys::serves(detail.indexes(entry.oid), detail.columns(entry.oid), key),
             rows_estimate: storage.rows_estimate,
             bytes: storage.bytes,
         })

@@ -201,21 +201,29 @@ pub(super) fn attributes(relations: impl IntoIterator<Item = u32>) -> String {
     )
 }
 
-/// Collations.
+/// Collations, with their versions where the server has noted one.
 pub(super) fn collations(major: Major, collations: impl IntoIterator<Item = u32>) -> String {
     let locale = if major.has(Fact::BuiltinProvider) { "c.colllocale" } else { "NULL::text" };
     format!(
-        "SELECT c.oid, n.nspname, c.collname, c.collprovider, c.collcollate, {locale}, c.collisdeterministic \
+        "SELECT c.oid, n.nspname, c.collname, c.collprovider, c.collcollate, {locale}, c.collisdeterministic, \
+         c.collversion, CASE WHEN c.collversion IS NOT NULL THEN pg_collation_actual_version(c.oid) END \
          FROM pg_collation c JOIN pg_namespace n ON n.oid = c.collnamespace WHERE c.oid = ANY ({})",
         oids(collations)
     )
 }
 
-/// The database's own collation.
+/// The database's own collation, with its versions.
 pub(super) fn database_collation(major: Major) -> String {
     let provider = if major.has(Fact::DatabaseProvider) { "d.datlocprovider" } else { "'c'" };
     let locale = if major.has(Fact::BuiltinProvider) { "d.datlocale" } else { "NULL::text" };
-    format!("SELECT {provider}, d.datcollate, {locale} FROM pg_database d WHERE d.datname = current_database()")
+    let versions = if major.has(Fact::DatabaseCollationVersion) {
+        "d.datcollversion, CASE WHEN d.datcollversion IS NOT NULL THEN pg_database_collation_actual_version(d.oid) END"
+    } else {
+        "NULL::text, NULL::text"
+    };
+    format!(
+        "SELECT {provider}, d.datcollate, {locale}, {versions} FROM pg_database d WHERE d.datname = current_database()"
+    )
 }
 
 /// Pages of the main fork, and bytes with TOAST, of relations with storage.
@@ -339,6 +347,7 @@ mod tests {
             assert_eq!(has(columns(major, [1]), "contype = 'n'"), since(18));
             assert_eq!(has(database_collation(major), "datlocprovider"), since(15));
             assert_eq!(has(database_collation(major), "d.datlocale"), since(17));
+            assert_eq!(has(database_collation(major), "datcollversion"), since(15));
             assert_eq!(has(collations(major, [1]), "colllocale"), since(17));
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::collations;
 use super::detail::Detail;
 use super::environment;
 use super::findings::Code;
@@ -132,6 +133,8 @@ pub async fn read(publisher: &Session, subscriber: &Session, request: &Request) 
     for (carried, entries) in chosen {
         tables.push(pairs::pair(&context, carried, entries, &mut notes)?);
     }
+
+    notes.findings.extend(collations::findings(&tables, &servers));
 
     let loose = select::not_carried(&relations.publisher, &carried, &selection);
     unpaired.extend(left_behind(publisher, &servers.publisher, &loose, request.scope, &mut notes).await?);

@@ -203,7 +203,7 @@ impl Case {
         if aside.keys.is_empty() {
             return self.begin();
         }
-        let lookup = |key: &Values| Lookup { key: key.clone(), wanted: Wanted::Nothing };
+        let lookup = |key: &Values| Lookup { key: key.clone(), wanted: Wanted::Any };
         let lookups = aside.keys.iter().map(lookup).collect();
         let touched = Arc::new(Touched { identity: self.identity(), lookups, images: Vec::new() });
         Side::BOTH.map(|side| self.job(side, Work::LookUp(Arc::clone(&touched)))).into()

@@ -32,12 +32,12 @@ pub(crate) fn likely(evidence: &Evidence<'_>) -> Vec<Cause> {
         );
     }
     if found.duplicated > 0 {
-        let index = if evidence.table.pair.relations.subscriber.key_index { "has" } else { "does not have" };
+        let index = if evidence.table.pair.relations.subscriber.key_index { "an" } else { "no reliable" };
         add(
             "duplicate_keys",
             "changes were applied twice, or the unique index of the key is missing or corrupt on a side",
             format!(
-                "{} differing rows have a key that stands on both sides, but not equally often; the subscriber {index} an index on the key",
+                "{} differing rows have a key that stands on both sides, but not equally often; the subscriber has {index} index on the key",
                 found.duplicated
             ),
         );

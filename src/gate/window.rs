@@ -50,6 +50,8 @@ pub enum Wanted {
     Nothing,
     /// At least so many, of which so many went.
     Of(u64),
+    /// However many there are.
+    Any,
 }
 
 /// An identity to look up in the publisher's snapshot.

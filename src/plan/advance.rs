@@ -7,9 +7,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::catalog::{Relation, TablePair, TypeFacts, TypeKind};
+use crate::catalog::{ColumnPair, Relation, TablePair, TypeFacts, TypeKind};
 use crate::gate::recheck::Since;
-use crate::gate::window::{Identity, Image, Touched, Value, Values, Wanted};
+use crate::gate::window::{Identity, Image, Lookup, Touched, Value, Values, Wanted};
 use crate::plan::statement::{filter, from, texts_array, where_clause};
 use crate::plan::{Position, Slice};
 use crate::row::Shape;
@@ -44,6 +44,7 @@ impl Advance {
                 Wanted::Nothing => (count == 0, 0),
                 Wanted::One => (count == 1, 1),
                 Wanted::Of(gone) => (count as u64 >= gone, usize::try_from(gone).unwrap_or(usize::MAX)),
+                Wanted::Any => (true, count),
             };
             if !fits {
                 return Err(format!(
@@ -52,6 +53,7 @@ impl Advance {
                         Wanted::Nothing => "none".to_owned(),
                         Wanted::One => "one".to_owned(),
                         Wanted::Of(gone) => format!("at least {gone}"),
+                        Wanted::Any => "any number".to_owned(),
                     }
                 ));
             }
@@ -193,19 +195,57 @@ fn literal(facts: &TypeFacts, value: &Value) -> String {
     }
 }
 
-/// Whether two values of a type are the same identity where the operator `=` of pg_catalog says so. Extensions bring base
-/// types with operators of their own, elsewhere.
-fn compares_by_operator(facts: &TypeFacts) -> bool {
-    let base = facts.base();
-    !matches!(base.kind, TypeKind::Base) || base.builtin().is_some()
+/// The text of a value as a constant.
+fn literal_text(value: &Value) -> String {
+    match value {
+        Value::Text(text) => format!("{}::pg_catalog.text", sql::literal(text)),
+        Value::Null | Value::Unchanged => "NULL::pg_catalog.text".to_owned(),
+    }
+}
+
+/// Whether rows can be looked up by the operator `=` of pg_catalog on a column. Extensions bring base types with operators of
+/// their own, elsewhere; and where the library that sorts texts has changed, an index may not find what it holds.
+fn compares_by_operator(column: &ColumnPair, side: Side) -> bool {
+    let base = column.types.get(side).base();
+    !column.stale_on(side) && (!matches!(base.kind, TypeKind::Base) || base.builtin().is_some())
+}
+
+/// Built-in types of which `=` and the text always agree, but for nondeterministic collations: those that keys mostly have.
+const PLAIN: [&str; 12] =
+    ["bool", "int2", "int4", "int8", "oid", "uuid", "date", "time", "timestamp", "timestamptz", "text", "varchar"];
+
+/// Whether `=` calls only such values equal that have the same text.
+fn texts_agree(column: &ColumnPair, side: Side) -> bool {
+    let base = column.types.get(side).base();
+    let folds = column.collations.get(side).as_ref().is_some_and(|collation| !collation.deterministic);
+    !folds && (matches!(base.kind, TypeKind::Enum(_)) || base.builtin().is_some_and(|name| PLAIN.contains(&name)))
+}
+
+/// When two identities are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sameness {
+    /// Their texts are. To changes in the WAL, 1.0 and 1.00 are two rows, one of which went when the other one came.
+    OfText,
+    /// Their types call them equal, as far as they can be asked.
+    OfValue,
+}
+
+impl Sameness {
+    /// What the rows that a window touched are to be looked up by, or those that are set aside on both sides.
+    #[must_use]
+    pub fn wanted(touched: &Touched) -> Self {
+        let any = |lookup: &Lookup| lookup.wanted == Wanted::Any;
+        if touched.lookups.iter().any(any) { Self::OfValue } else { Self::OfText }
+    }
 }
 
 /// What is read of rows that are looked up by their identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finding {
     /// Where they lie: the number of the identity, `tableoid`, `ctid`.
-    Places,
-    /// What they are: the number of the identity, and an array of the texts of all compared columns.
+    Places(Sameness),
+    /// What they are, of identities with the same text: the number of the identity, and an array of the texts of all compared
+    /// columns.
     Texts,
     /// How many there are: the number of the identity, and the number of rows.
     Counts,
@@ -222,11 +262,15 @@ pub fn lookup_statement(
 ) -> String {
     let all: Vec<usize> = (0..pair.columns.len()).collect();
     let (inner, outer, group) = match finding {
-        Finding::Places => ("tableoid AS heap, ctid AS place".to_owned(), "there.heap, there.place", ""),
+        Finding::Places(_) => ("tableoid AS heap, ctid AS place".to_owned(), "there.heap, there.place", ""),
         Finding::Texts => (format!("{} AS texts", texts(pair, side, &all)), "there.texts", ""),
         Finding::Counts => ("1 AS one".to_owned(), "count(*)", " GROUP BY wanted.number"),
     };
-    lookup(pair, side, identity, keys, &inner, &format!("wanted.number, {outer}"), group)
+    let sameness = match finding {
+        Finding::Places(sameness) => sameness,
+        Finding::Texts | Finding::Counts => Sameness::OfText,
+    };
+    lookup(pair, side, (identity, sameness), keys, &inner, &format!("wanted.number, {outer}"), group)
 }
 
 /// The statement that looks up whole rows by their identity: the row image, `tableoid`, `ctid`, the texts of the image's
@@ -248,7 +292,7 @@ pub fn versions_statement(
     ));
     let mut outer: Vec<_> = (0..list.len()).map(|at| format!("there.c{at}")).collect();
     outer.push("there.heap, there.place, there.texts, wanted.number, there.maker".to_owned());
-    lookup(pair, side, identity, keys, &inner.join(", "), &outer.join(", "), "")
+    lookup(pair, side, (identity, Sameness::OfValue), keys, &inner.join(", "), &outer.join(", "), "")
 }
 
 /// Whose identities are read.
@@ -294,20 +338,21 @@ fn made_by(since: Since) -> Option<String> {
     Some(format!("({maker} OPERATOR(pg_catalog.>=) {from} {join} {maker} OPERATOR(pg_catalog.<) {until})"))
 }
 
+/// The text of a column, which equals only itself: its own collation may call different texts equal.
+fn plain_text(column: &ColumnPair, side: Side) -> String {
+    format!("({}) COLLATE pg_catalog.\"C\"", sql::output_text(&sql::identifier(column.name_on(side))))
+}
+
 fn texts(pair: &TablePair, side: Side, columns: &[usize]) -> String {
-    let text = |at: usize| {
-        let column = pair.columns.get(at).map(|column| sql::identifier(column.name_on(side))).unwrap_or_default();
-        // Its own collation may call different texts equal.
-        format!("({}) COLLATE pg_catalog.\"C\"", sql::output_text(&column))
-    };
-    let texts: Vec<_> = columns.iter().map(|&at| text(at)).collect();
+    let texts: Vec<_> =
+        columns.iter().filter_map(|&at| pair.columns.get(at)).map(|column| plain_text(column, side)).collect();
     format!("ARRAY[{}]::pg_catalog.text[]", texts.join(", "))
 }
 
 fn lookup(
     pair: &TablePair,
     side: Side,
-    identity: &Identity,
+    (identity, sameness): (&Identity, Sameness),
     keys: &[&Values],
     inner: &str,
     outer: &str,
@@ -317,31 +362,40 @@ fn lookup(
     let all: Vec<usize> = (0..pair.columns.len()).collect();
     let by_operator = match identity {
         Identity::Columns(columns) => {
-            let facts: Option<Vec<_>> =
-                columns.iter().map(|&at| pair.columns.get(at).map(|column| column.types.get(side))).collect();
-            facts.filter(|facts| facts.iter().all(|facts| compares_by_operator(facts))).map(|facts| (columns, facts))
+            let columns: Option<Vec<_>> = columns.iter().map(|&at| pair.columns.get(at)).collect();
+            columns.filter(|columns| columns.iter().all(|column| compares_by_operator(column, side)))
         }
         Identity::WholeRow => None,
     };
     // Every column of the table gets a name that cannot be one of another relation.
     let (key_list, names, rows, condition): (Vec<String>, Vec<String>, Vec<String>, String) = match by_operator {
-        Some((columns, facts)) => {
-            let key_list = columns.iter().zip(0..).filter_map(|(&at, k)| {
-                pair.columns.get(at).map(|column| format!("{} AS k{k}", sql::identifier(column.name_on(side))))
-            });
+        Some(columns) => {
+            let by_text = |column: &ColumnPair| sameness == Sameness::OfText && !texts_agree(column, side);
+            let (mut key_list, mut names, mut conditions) = (Vec::new(), Vec::new(), Vec::new());
+            for (k, column) in columns.iter().enumerate() {
+                let (name, facts) = (sql::identifier(column.name_on(side)), column.types.get(side));
+                // No operator takes a domain over an enum. The cast changes no bytes, so that an index still serves.
+                let cast = match facts.kind {
+                    TypeKind::Domain(_) => format!("::{}", facts.base().name.to_sql()),
+                    _ => String::new(),
+                };
+                key_list.push(format!("{name}{cast} AS k{k}"));
+                names.push(format!("k{k}"));
+                conditions.push(format!("there.k{k} OPERATOR(pg_catalog.=) wanted.k{k}"));
+                if by_text(column) {
+                    key_list.push(format!("{} AS t{k}", plain_text(column, side)));
+                    names.push(format!("t{k}"));
+                    conditions.push(format!("there.t{k} OPERATOR(pg_catalog.=) wanted.t{k}"));
+                }
+            }
             let row = |key: &Values| -> String {
-                facts.iter().zip(key).map(|(facts, value)| literal(facts, value)).collect::<Vec<_>>().join(", ")
+                let values = columns.iter().zip(key).flat_map(|(column, value)| {
+                    let text = by_text(column).then(|| literal_text(value));
+                    std::iter::once(literal(column.types.get(side), value)).chain(text)
+                });
+                values.collect::<Vec<_>>().join(", ")
             };
-            let condition = (0..columns.len())
-                .map(|k| format!("there.k{k} OPERATOR(pg_catalog.=) wanted.k{k}"))
-                .collect::<Vec<_>>()
-                .join(" AND ");
-            (
-                key_list.collect(),
-                (0..columns.len()).map(|k| format!("k{k}")).collect(),
-                keys.iter().map(|key| row(key)).collect(),
-                condition,
-            )
+            (key_list, names, keys.iter().map(|key| row(key)).collect(), conditions.join(" AND "))
         }
         None => {
             let columns = match identity {
@@ -349,10 +403,7 @@ fn lookup(
                 Identity::WholeRow => all.as_slice(),
             };
             let row = |key: &Values| -> String {
-                let texts = key.iter().map(|value| match value {
-                    Value::Text(text) => sql::literal(text),
-                    Value::Null | Value::Unchanged => "NULL".to_owned(),
-                });
+                let texts = key.iter().map(literal_text);
                 format!("ARRAY[{}]::pg_catalog.text[]", texts.collect::<Vec<_>>().join(", "))
             };
             (
@@ -379,8 +430,8 @@ fn lookup(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gate::window::Lookup;
-    use crate::row::testing::{builtin, column, pair};
+    use crate::catalog::CollationVersions;
+    use crate::row::testing::{builtin, column, facts, pair};
     use crate::sql::QualifiedName;
 
     fn table() -> TablePair {
@@ -440,13 +491,51 @@ mod tests {
              ON origin.ctid OPERATOR(pg_catalog.=) one.at AND origin.tableoid OPERATOR(pg_catalog.=) one.heap) AS image"
         );
         let key = vec![text("1'")];
-        let lookup = lookup_statement(&pair, Side::Publisher, &Identity::Columns(vec![0]), &[&key], Finding::Places);
+        let lookup = lookup_statement(&pair, Side::Publisher, &Identity::Columns(vec![0]), &[&key], PLACES);
         assert_eq!(
             lookup,
             "COPY (SELECT wanted.number, there.heap, there.place FROM (SELECT tableoid AS heap, ctid AS place, \"id\" AS k0 \
              FROM ONLY \"My\".\"t\") AS there JOIN (VALUES (0::pg_catalog.int8, '1'''::\"pg_catalog\".\"int8\")) \
              AS wanted(number, k0) ON there.k0 OPERATOR(pg_catalog.=) wanted.k0) TO STDOUT (FORMAT binary)"
         );
+    }
+
+    const PLACES: Finding = Finding::Places(Sameness::OfText);
+
+    #[test]
+    fn identities_are_told_apart_by_texts_where_equality_passes_over_them() {
+        let mood = facts("public", "mood", TypeKind::Enum(vec!["ok".to_owned()]));
+        let domain = facts("public", "feeling", TypeKind::Domain(Box::new(mood)));
+        let pair = pair(vec![column("n", &builtin("numeric")), column("m", &domain)], &[0, 1]);
+        let key = vec![text("1.0"), text("ok")];
+        let of = |finding| lookup_statement(&pair, Side::Publisher, &Identity::Columns(vec![0, 1]), &[&key], finding);
+        let by_text = of(PLACES);
+        for part in [
+            r#""n" AS k0, (CASE WHEN "n" IS NOT DISTINCT FROM NULL THEN NULL ELSE pg_catalog.format('%s', "n") END) COLLATE pg_catalog."C" AS t0, "m"::"public"."mood" AS k1 FROM"#,
+            r#"(VALUES (0::pg_catalog.int8, '1.0'::"pg_catalog"."numeric", '1.0'::pg_catalog.text, 'ok'::"public"."mood")) AS wanted(number, k0, t0, k1)"#,
+            "ON there.k0 OPERATOR(pg_catalog.=) wanted.k0 AND there.t0 OPERATOR(pg_catalog.=) wanted.t0 AND there.k1 OPERATOR(pg_catalog.=) wanted.k1)",
+        ] {
+            assert!(by_text.contains(part), "{by_text}");
+        }
+        let by_value = of(Finding::Places(Sameness::OfValue));
+        assert!(
+            !by_value.contains("t0") && by_value.contains("there.k1 OPERATOR(pg_catalog.=) wanted.k1"),
+            "{by_value}"
+        );
+    }
+
+    #[test]
+    fn an_index_in_another_order_is_not_asked() {
+        let mut pair = table();
+        pair.key.columns = vec![1];
+        let versions = CollationVersions { recorded: "153.14".to_owned(), actual: Some("153.112".to_owned()) };
+        pair.columns[1].collations.subscriber.as_mut().unwrap().stale = Some(versions);
+        let key = vec![text("a")];
+        let of = |side| lookup_statement(&pair, side, &Identity::Columns(vec![1]), &[&key], PLACES);
+        assert!(of(Side::Publisher).contains(r#"ON there.k0 OPERATOR(pg_catalog.=) wanted.k0"#));
+        assert!(of(Side::Publisher).contains(r#""No""te" AS k0"#));
+        let unindexed = r#"ARRAY[(CASE WHEN "No""te" IS NOT DISTINCT FROM NULL"#;
+        assert!(of(Side::Subscriber).contains(unindexed), "{}", of(Side::Subscriber));
     }
 
     #[test]

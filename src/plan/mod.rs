@@ -11,7 +11,7 @@ mod range;
 mod slices;
 mod statement;
 
-pub use advance::{Advance, Finding, KeysOf, keys_statement, lookup_statement, versions_statement};
+pub use advance::{Advance, Finding, KeysOf, Sameness, keys_statement, lookup_statement, versions_statement};
 pub use chunks::{Bound, Chunking, SampleSpec, cut_ranges, sample_spec};
 pub use position::Position;
 pub use range::{ChunkRange, KeyText};
@@ -102,7 +102,7 @@ pub fn choose_scan(pair: &TablePair, shape: &Shape, limits: &Limits, unfinished:
         )
     } else {
         let why = if shape.order().is_some() {
-            "read in physical order although that may outlast the snapshots: a side has no index on the key"
+            "read in physical order although that may outlast the snapshots: a side has no index on the key that can be relied on"
         } else {
             "read in physical order although that may outlast the snapshots: the two sides do not provably share a key order"
         };

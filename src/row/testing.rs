@@ -52,7 +52,7 @@ pub(crate) fn builtin(name: &str) -> TypeFacts {
 
 /// A collation that sorts by bytes, or one that does not.
 pub(crate) fn collation(bytewise: bool) -> CollationFacts {
-    CollationFacts { name: "collation".to_owned(), bytewise, deterministic: true }
+    CollationFacts { name: "collation".to_owned(), bytewise, deterministic: true, stale: None }
 }
 
 /// A column of the same type on both sides; texts with a bytewise collation.

@@ -9,8 +9,8 @@ use crate::connect::Session;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::Snapshot;
 use crate::plan::{
-    Chunking, Finding, Position, Reading, Slice, count_statement, heap_check, keys_statement, lookup_statement,
-    rows_statement, sample_statement, statement,
+    Chunking, Finding, Position, Reading, Sameness, Slice, count_statement, heap_check, keys_statement,
+    lookup_statement, rows_statement, sample_statement, statement,
 };
 use crate::row::{CopyReader, Fields, Tally};
 use crate::scan::sinks::{DigestSink, KeySink, POSITION_FIELDS, RowSink, SampleSink, TallySink};
@@ -128,7 +128,8 @@ async fn work<'a>(session: &Session, job: &'a Job, context: &Context) -> Result<
         Work::Figures => (Piece::Figures(figures(session, job).await?), Some(&Slice::Whole)),
         Work::LookUp(touched) => {
             let keys: Vec<_> = touched.lookups.iter().map(|lookup| &lookup.key).collect();
-            let query = lookup_statement(&table.pair, job.side, &touched.identity, &keys, Finding::Places);
+            let finding = Finding::Places(Sameness::wanted(touched));
+            let query = lookup_statement(&table.pair, job.side, &touched.identity, &keys, finding);
             let mut places = Vec::new();
             copy(
                 session,

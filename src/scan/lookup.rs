@@ -49,7 +49,7 @@ pub async fn look_up(
                 match finding {
                     Finding::Texts => place.rows.push(text_array(answer)?),
                     Finding::Counts => place.count = number_from(answer).ok_or_else(corrupt)? as u64,
-                    Finding::Places => return Err(corrupt()),
+                    Finding::Places(_) => return Err(corrupt()),
                 }
                 Ok(())
             },

@@ -4,6 +4,7 @@
 //! Every round has a seed, which a failure prints. `TRIPLECHECK_DIFFERENTIAL_SEED=7` repeats one round,
 //! `TRIPLECHECK_DIFFERENTIAL_ROUNDS=500` does as many as one likes.
 
+mod alone;
 mod dice;
 mod leaves;
 mod oracle;

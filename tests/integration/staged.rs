@@ -23,7 +23,7 @@ const A_MOMENT: Duration = Duration::from_millis(800);
 const WAL_SEGMENT_BYTES: u64 = 16 << 20;
 
 /// Servers of the test's own: a test that fails while commits are stalled must not stall others.
-async fn servers() -> Pair {
+pub(crate) async fn servers() -> Pair {
     Pair::start(14, 16, PairOptions::default()).await.unwrap()
 }
 
@@ -191,7 +191,7 @@ pub(crate) async fn before_replay(
 
 /// A verify whose gate holds P and is cut off from the subscriber once that has replayed up to L: what is done until
 /// the proxy is released happens between P and S.
-async fn between_snapshots(pair: &Pair, database: &Replicated, proxy: &Proxy, users: [&str; 2]) -> Running {
+pub(crate) async fn between_snapshots(pair: &Pair, database: &Replicated, proxy: &Proxy, users: [&str; 2]) -> Running {
     let publisher = database.publisher.conninfo_as(users[0]);
     let verify = Verify::between(&publisher, &proxy.conninfo(&database.subscriber, users[1])).args(PATIENT);
     let (running, holder) = before_replay(pair, database, "held", verify).await;

@@ -2,7 +2,7 @@
 
 use triplecheck_testbed::{ReplicateOptions, Replicated, shared_pair};
 
-use crate::harness::Verify;
+use crate::harness::{Verify, disable};
 use crate::lines;
 
 /// Words that ICU, C and locales of libc put in different orders.
@@ -127,6 +127,23 @@ async fn databases_of_different_encodings() {
         if (ours, theirs) == ("SQL_ASCII", "SQL_ASCII") {
             database.subscriber.sql(r"UPDATE t SET v = E'\377\201' WHERE k = E'\344'").await.unwrap();
             assert_eq!(lines::number(&lines::table(&run().await, "t")["checks"]["rows"]["changed"]), 2);
+        }
+        // Bytes that are no text on the side that takes any, and that the other one could not even hold.
+        let (side, args, rows) = match (ours, theirs) {
+            ("UTF8", "SQL_ASCII") => {
+                (&database.subscriber, "", ["t changed k=ä7 [v]", "t extra k=bytes", "t missing k=ä8"])
+            }
+            ("SQL_ASCII", "UTF8") => {
+                disable(&database, &database.subscription_name(), &database.slot_name()).await;
+                (&database.publisher, "--gate none", ["t changed k=ä7 [v]", "t missing k=bytes", "t missing k=ä8"])
+            }
+            _ => (&database.subscriber, "", [""; 3]),
+        };
+        if !rows[0].is_empty() {
+            side.sql(r"INSERT INTO t VALUES ('bytes', E'\377\200', ARRAY[E'\344'])").await.unwrap();
+            let ran =
+                Verify::new(&database).args("--chunk-rows 50 --lag-timeout 60s --checks rows").args(args).run().await;
+            assert_eq!((ran.code, lines::differences(&ran)), (1, rows.map(str::to_owned).to_vec()), "{case}");
         }
         database.assert_nothing_left().await;
         database.drop().await.unwrap();

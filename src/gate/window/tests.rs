@@ -160,6 +160,7 @@ fn advance(snapshot: &Table, touched: &Touched) -> Vec<Vec<Option<String>>> {
             Wanted::Nothing => assert_eq!(found, [0_usize; 0]),
             Wanted::One => assert_eq!(found.len(), 1),
             Wanted::Of(least) => assert!(found.len() as u64 >= least),
+            Wanted::Any => panic!("a window knows what it wants"),
         }
         let count = match lookup.wanted {
             Wanted::Of(count) => usize::try_from(count).unwrap(),

@@ -69,14 +69,15 @@ pub(super) async fn expected(database: &Replicated, table: &Table) -> Vec<String
             None => true,
         });
         let line = |kind: &str, row: &Ranked| {
-            let key = table
-                .key
-                .iter()
-                .map(|&at| format!("{}={}", table.columns[at].name, row.texts[at].as_deref().map_or("null".into(), cut)));
+            let key = table.key.iter().map(|&at| {
+                format!("{}={}", table.columns[at].name, row.texts[at].as_deref().map_or("null".into(), cut))
+            });
             format!("{prefix} {kind} {}", key.collect::<Vec<_>>().join(","))
         };
         match (ours.as_slice(), theirs.as_slice()) {
-            ([one], [other]) => expected.push(format!("{}{}", line("changed", one), changed(table, &order, one, other))),
+            ([one], [other]) => {
+                expected.push(format!("{}{}", line("changed", one), changed(table, &order, one, other)));
+            }
             ([one], [_, rest @ ..]) => {
                 // Which of several rows with one key pairs up is not promised.
                 expected.push(format!("{} [?]", line("changed", one)));

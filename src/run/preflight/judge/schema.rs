@@ -7,12 +7,13 @@ use crate::run::preflight::code::Code;
 use crate::run::preflight::outcome::{Check, Status};
 
 /// Findings that a check of its own covers, on the publisher alone, too: finding, check.
-const COVERED: [(&str, Code); 5] = [
+const COVERED: [(&str, Code); 6] = [
     ("unlogged_table", Code::UnloggedTable),
     ("large_objects", Code::LargeObjects),
     ("table_not_replicated", Code::TableNotPublished),
     ("no_replica_identity", Code::ReplicaIdentity),
     ("no_key", Code::ReplicaIdentity),
+    ("collation_changed", Code::CollationVersion),
 ];
 
 pub(super) fn judge(seen: &Seen<'_>, checks: &mut Vec<Check>) {
