@@ -24,6 +24,15 @@ enum Writing {
     Text,
 }
 
+/// A key that was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrittenKey {
+    /// The key in normal form.
+    pub normal_form: Vec<u8>,
+    /// The text of each of its columns, in key order.
+    pub texts: Vec<String>,
+}
+
 /// Writes the keys of a table as the input functions of their types read them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyTexts(Vec<Writing>);
@@ -57,10 +66,9 @@ impl KeyTexts {
         writings.filter(|writings| !writings.is_empty()).map(Self)
     }
 
-    /// The texts of a key's columns, in key order; `None` where that is no key of the table, or has a column that is NULL or
-    /// outside of the years 1 to 9999.
+    /// Writes a key. `None` where that is no key of the table, or has a column that is NULL or outside of the years 1 to 9999.
     #[must_use]
-    pub fn of(&self, key: &SketchKey) -> Option<Vec<String>> {
+    pub fn write(&self, key: &SketchKey) -> Option<WrittenKey> {
         let padded = key.padded();
         let mut rest = padded.as_slice();
         let texts = self.0.iter().map(|writing| {
@@ -68,7 +76,8 @@ impl KeyTexts {
             writing.take(&mut rest)
         });
         let texts = texts.collect::<Option<Vec<_>>>()?;
-        rest.iter().all(|byte| *byte == 0).then_some(texts)
+        let normal_form = padded.get(..padded.len() - rest.len())?.to_vec();
+        rest.iter().all(|byte| *byte == 0).then_some(WrittenKey { normal_form, texts })
     }
 }
 
@@ -128,7 +137,9 @@ mod tests {
         let image = tuple(&columns.iter().map(|(_, field)| Some(*field)).collect::<Vec<_>>());
         let mut encoded = Vec::new();
         shape.key_form().encode(&Row::new(&image, image.len()), &mut encoded).expect("valid");
-        KeyTexts::new(&pair, &shape)?.of(&SketchKey::new(&encoded)?)
+        let written = KeyTexts::new(&pair, &shape)?.write(&SketchKey::new(&encoded)?)?;
+        assert_eq!(written.normal_form, encoded);
+        Some(written.texts)
     }
 
     #[test]
@@ -170,9 +181,10 @@ mod tests {
     #[test]
     fn no_bytes_panic_and_nulls_are_no_text() {
         let texts = KeyTexts(vec![Writing::Text, Writing::Int4]);
-        assert_eq!(texts.of(&SketchKey::new(&[1; 40]).unwrap()), None);
-        assert_eq!(texts.of(&SketchKey::new(&[0; 40]).unwrap()), Some(vec![String::new(), i32::MIN.to_string()]));
-        assert_eq!(texts.of(&SketchKey::new(&[&[0], [b'x'; 39].as_slice()].concat()).unwrap()), None);
+        let write = |bytes: &[u8]| texts.write(&SketchKey::new(bytes).unwrap()).map(|written| written.texts);
+        assert_eq!(write(&[1; 40]), None);
+        assert_eq!(write(&[0; 40]), Some(vec![String::new(), i32::MIN.to_string()]));
+        assert_eq!(write(&[&[0], [b'x'; 39].as_slice()].concat()), None);
     }
 
     #[test]

@@ -92,7 +92,7 @@ pub use conversion::Expression;
 pub use copy::{CopyReader, MAX_TUPLE_BYTES};
 pub use fields::{Fields, Row};
 pub use key::{KeyForm, bucket, key_hash};
-pub use key_texts::KeyTexts;
+pub use key_texts::{KeyTexts, WrittenKey};
 pub use shape::{Form, KeyOrder, Shape};
 pub use sketch::{Sketch, SketchKey};
 pub use tally::{ENCODING_VERSION, RowDigest, Tally};

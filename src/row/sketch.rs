@@ -169,7 +169,11 @@ impl Sketch {
             rounds -= 1;
             for choice in choices(row.hash) {
                 if let Some(cell) = self.cells.get_mut(choice) {
-                    if negative { cell.add(&row) } else { cell.subtract(&row) }
+                    if negative {
+                        cell.add(&row)
+                    } else {
+                        cell.subtract(&row)
+                    }
                     waiting.push(choice);
                 }
             }
@@ -205,7 +209,8 @@ mod tests {
 
     fn ids(sketch: Sketch) -> Vec<u32> {
         let id = |key: SketchKey| {
-            let (id, zeros) = key.padded().split_at_checked(4).map(|(id, zeros)| (id.to_vec(), zeros.to_vec())).unwrap();
+            let (id, zeros) =
+                key.padded().split_at_checked(4).map(|(id, zeros)| (id.to_vec(), zeros.to_vec())).unwrap();
             assert!(zeros.iter().all(|zero| *zero == 0));
             u32::from_be_bytes(id.try_into().unwrap())
         };

@@ -37,6 +37,7 @@ mod referee;
 mod restore_point;
 mod review;
 mod roles;
+mod scattered;
 mod scope;
 mod sequences;
 mod sessions;
