@@ -57,6 +57,7 @@ impl Case {
             let ready = read && chunk.settled.is_none() && !chunk.again;
             if ready && chunk.tallies.agree() {
                 chunk.settled = Some(self.sync_point);
+                self.peels.forget(at);
             } else if ready && !self.divergent.iter().any(|&(known, _)| known == at) && !drilled(&self.drill, at) {
                 self.divergent.push((at, chunk.tallies.publisher.rows().max(chunk.tallies.subscriber.rows())));
             }

@@ -1,35 +1,60 @@
 //! Scattered differences, located without reading a table again.
 //!
-//! What a heap scan reads goes into a sketch besides the tallies of its chunks. The keys that come out of the difference of both
+//! What is read goes into a sketch besides the tallies of its chunks: into one for the whole table, or one for each chunk where
+//! chunks are read one by one. The keys that come out of the difference of both
 //! sides' sketches are read on both sides, through the index of the key and in the same snapshots. Where the rows that this
 //! brings differ in just what the tallies of a chunk differ in, they are all that differs there: count and sum of what is left
 //! are equal, as in a chunk that agrees from the beginning. Every other chunk is drilled into.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::compare::case::Case;
 use crate::compare::drill::Listing;
 use crate::compare::drilling::{Drill, Found};
-use crate::plan::ScanKind;
+use crate::plan::{ScanKind, Slice};
 use crate::row::{KeyTexts, Tally};
 use crate::scan::{DrillUnit, Entry, Job, TableSketch, Wanted, Work};
 use crate::side::{Side, Sides};
 
-/// What the two sides of a table differ in, as far as they are read.
+/// What the two sides of a table, or of each chunk that is read on its own, differ in, as far as they are read.
 #[derive(Debug, Default)]
-pub(super) enum Peel {
+pub(super) struct Peels(BTreeMap<Option<u32>, Peel>);
+
+impl Peels {
+    /// Takes in the sketch of a slice.
+    pub(super) fn take(&mut self, side: Side, slice: &Slice, sketch: Option<TableSketch>) {
+        let chunk = if let Slice::Chunks { first, .. } = slice { Some(*first) } else { None };
+        self.0.entry(chunk).or_default().take(side, sketch);
+    }
+
+    /// A chunk agrees.
+    pub(super) fn forget(&mut self, chunk: u32) {
+        self.0.remove(&Some(chunk));
+    }
+
+    /// What the two sides of a chunk differ in, or of the whole table.
+    fn difference(&mut self, chunk: Option<u32>) -> Option<TableSketch> {
+        match self.0.remove(&chunk)? {
+            Peel::Of(_, sketch) => Some(sketch),
+            Peel::Nothing | Peel::Void => None,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+enum Peel {
     /// Nothing is read.
     #[default]
     Nothing,
     /// The rows of this side less those of the other.
     Of(Side, TableSketch),
-    /// Rows were read without a sketch, or it has served.
+    /// Rows were read without a sketch.
     Void,
 }
 
 impl Peel {
-    /// Takes in the sketch of a slice.
-    pub(super) fn take(&mut self, side: Side, sketch: Option<TableSketch>) {
+    fn take(&mut self, side: Side, sketch: Option<TableSketch>) {
         *self = match (std::mem::replace(self, Self::Void), sketch) {
             (Self::Nothing, Some(sketch)) => Self::Of(side, sketch),
             (Self::Of(first, mut sum), Some(sketch)) => {
@@ -53,16 +78,23 @@ pub(super) struct Locating {
 }
 
 impl Case {
-    /// Asks for the rows of the keys that come out of a heap scan's sketch; `None` where there is nothing to ask for.
+    /// Asks for the rows of the keys that come out of a sketch; `None` where there is nothing to ask for.
     pub(super) fn locate(&mut self) -> Option<Vec<Job>> {
-        let Peel::Of(_, sketch) = std::mem::replace(&mut self.peel, Peel::Void) else { return None };
         // With rows set aside, what the subscriber has besides is no difference yet.
-        if self.aside.is_some() || self.plan.as_ref()?.scan != ScanKind::Heap {
+        if self.aside.is_some() {
+            self.peels = Peels::default();
             return None;
         }
         let texts = KeyTexts::new(&self.table.pair, &self.table.shape)?;
         let divergent: Vec<u32> = self.divergent.iter().map(|(chunk, _)| *chunk).collect();
-        let wanted = Arc::new(sketch.wanted(&texts, &self.chunking, &divergent)?);
+        let (peels, chunking) = (&mut self.peels, &self.chunking);
+        let wanted = Arc::new(match self.plan.as_ref()?.scan {
+            ScanKind::Heap => peels.difference(None)?.wanted(&texts, chunking, &divergent)?,
+            ScanKind::KeyRange => {
+                let mut of = |chunk: &u32| peels.difference(Some(*chunk))?.wanted(&texts, chunking, &[*chunk]);
+                divergent.iter().find_map(&mut of)?
+            }
+        });
         self.drill = Drill::Locating(Locating {
             listing: Listing::new(Arc::clone(&wanted.unit), Sides::new(1, 1)),
             wanted: Arc::clone(&wanted),

@@ -14,11 +14,12 @@ use super::RowDigest;
 
 /// Cells that a row is added into.
 const CHOICES: usize = 3;
-/// Cells to choose each of them from; a power of two. All of them peel with high probability up to 0.8 rows a cell (threshold
-/// 0.818), so that 4,900 rows come out of a sketch: 2,400 that changed, as each of them differs as it was and as it is.
-const CELLS: usize = 2048;
-/// Bits of the hash that choose one cell.
-const CHOICE_BITS: u32 = CELLS.trailing_zeros();
+/// Bits of the hash that choose one of them in the sketch of a table: from 2048 cells. All rows come out with high probability
+/// up to 0.8 of them a cell (threshold 0.818), so that 4,900 come out of a sketch: 2,400 that changed, as each of them differs as it
+/// was and as it is.
+const TABLE_BITS: u32 = 11;
+/// The same in the sketch of a chunk: from 128 cells, so that 300 rows come out.
+const CHUNK_BITS: u32 = 7;
 /// Words of a cell that hold the key.
 const KEY_WORDS: usize = 5;
 /// Bytes of the longest key, in normal form, that fits into a cell: two uuid, or 37 bytes of text. With this a cell is as large
@@ -104,39 +105,54 @@ fn mix(hash: u64) -> u64 {
 }
 
 /// The cells that a row is added into.
-fn choices(hash: u64) -> [usize; CHOICES] {
+fn choices(hash: u64, bits: u32) -> [usize; CHOICES] {
+    let cells = 1 << bits;
     let mut base = 0;
     let mut hash = hash;
     [(); CHOICES].map(|()| {
-        let choice = base + (hash as usize & (CELLS - 1));
-        base += CELLS;
-        hash >>= CHOICE_BITS;
+        let choice = base + (hash as usize & (cells - 1));
+        base += cells;
+        hash >>= bits;
         choice
     })
 }
 
-/// A sketch of a set of rows, or of the difference of two.
+/// A sketch of a set of rows, or of the difference of two. Sketches go together that are of the same kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sketch {
+    bits: u32,
     cells: Box<[Cell]>,
 }
 
-impl Default for Sketch {
-    fn default() -> Self {
-        Self { cells: vec![Cell::default(); CHOICES * CELLS].into_boxed_slice() }
-    }
-}
-
 impl Sketch {
-    /// What a sketch holds in memory, in bytes.
-    pub const BYTES: usize = CHOICES * CELLS * size_of::<Cell>();
+    /// An empty sketch for a table: 384 KiB.
+    #[must_use]
+    pub fn of_table() -> Self {
+        Self::with(TABLE_BITS)
+    }
+
+    /// An empty sketch for a chunk: 24 KiB.
+    #[must_use]
+    pub fn of_chunk() -> Self {
+        Self::with(CHUNK_BITS)
+    }
+
+    fn with(bits: u32) -> Self {
+        Self { bits, cells: vec![Cell::default(); CHOICES << bits].into_boxed_slice() }
+    }
+
+    /// What it holds in memory, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.cells)
+    }
 
     /// Adds a row.
     pub fn add(&mut self, key: &SketchKey, digest: &RowDigest) {
         let [hash, ..] = digest.as_bytes().as_chunks().0 else { return };
         let hash = u64::from_le_bytes(*hash);
         let row = Cell::of(key, hash);
-        for choice in choices(hash) {
+        for choice in choices(hash, self.bits) {
             if let Some(cell) = self.cells.get_mut(choice) {
                 cell.add(&row);
             }
@@ -167,7 +183,7 @@ impl Sketch {
                 return BTreeSet::new();
             }
             rounds -= 1;
-            for choice in choices(row.hash) {
+            for choice in choices(row.hash, self.bits) {
                 if let Some(cell) = self.cells.get_mut(choice) {
                     if negative {
                         cell.add(&row)
@@ -200,7 +216,7 @@ mod tests {
 
     /// The difference of two sets of rows `(id, version)`.
     fn difference(ours: impl IntoIterator<Item = (u32, u32)>, theirs: impl IntoIterator<Item = (u32, u32)>) -> Sketch {
-        let (mut sketch, mut other) = (Sketch::default(), Sketch::default());
+        let (mut sketch, mut other) = (Sketch::of_table(), Sketch::of_table());
         ours.into_iter().for_each(|(id, version)| add(&mut sketch, id, version));
         theirs.into_iter().for_each(|(id, version)| add(&mut other, id, version));
         sketch.subtract(&other);
@@ -243,12 +259,24 @@ mod tests {
     }
 
     #[test]
+    fn tens_of_changed_rows_come_out_of_the_sketch_of_a_chunk() {
+        let (mut sketch, mut other) = (Sketch::of_chunk(), Sketch::of_chunk());
+        for id in 0..10_000 {
+            add(&mut sketch, id, 0);
+            add(&mut other, id, u32::from(id % 100 == 0));
+        }
+        sketch.subtract(&other);
+        assert_eq!(ids(sketch), (0..100).map(|at| at * 100).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn sketches_of_slices_are_that_of_the_whole() {
         let mut merged = difference((0..500).map(|id| (id, 0)), []);
         merged.merge(&difference((500..1000).map(|id| (id, 0)), []));
         assert_eq!(merged, difference((0..1000).map(|id| (id, 0)), []));
         merged.subtract(&difference((0..1000).map(|id| (id, 0)), []));
-        assert_eq!(merged, Sketch::default());
+        assert_eq!(merged, Sketch::of_table());
+        assert_eq!((merged.bytes(), Sketch::of_chunk().bytes()), (384 << 10, 24 << 10));
     }
 
     #[test]
@@ -281,8 +309,8 @@ mod tests {
         }
 
         #[test]
-        fn cells_of_any_content_end(cells in prop::collection::vec((0usize..CHOICES * CELLS, 0u64..3, any::<u64>(), any::<u64>()), 0..50)) {
-            let mut sketch = Sketch::default();
+        fn cells_of_any_content_end(cells in prop::collection::vec((0usize..CHOICES << TABLE_BITS, 0u64..3, any::<u64>(), any::<u64>()), 0..50)) {
+            let mut sketch = Sketch::of_table();
             for (at, count, hash, key) in cells {
                 sketch.cells[at] = Cell { count: count.wrapping_sub(1), hash, check: mix(hash), key: [key; KEY_WORDS] };
             }

@@ -11,9 +11,10 @@ use crate::row::{KeyTexts, RowDigest, Sketch, SketchKey, key_hash};
 use crate::scan::{DrillUnit, Job};
 use crate::side::Sides;
 
-/// Sketches at a time: 12 MiB of the 64 that a run may use. Each job that reads rows has one, and each table of which one side
-/// was read before the other. Tables that get none are drilled into by reading their divergent chunks again.
-const SKETCHES_MAX: usize = 32;
+/// KiB that all sketches take at a time, of the 64 MiB that a run may use: 32 of tables. Each job that reads rows has one, and
+/// each table or chunk of which one side was read before the other. What gets none is drilled into by reading divergent chunks
+/// again.
+const SKETCHES_KIB_MAX: usize = 12 << 10;
 
 /// How many sketches there may still be.
 #[derive(Debug, Clone)]
@@ -21,35 +22,41 @@ pub struct Sketches(Arc<Semaphore>);
 
 impl Default for Sketches {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(SKETCHES_MAX)))
+        Self(Arc::new(Semaphore::new(SKETCHES_KIB_MAX)))
     }
 }
 
 impl Sketches {
-    /// An empty sketch, if there may be one more.
-    pub(crate) fn take(&self) -> Option<TableSketch> {
-        let held = Arc::clone(&self.0).try_acquire_owned().ok()?;
-        Some(TableSketch { sketch: Box::default(), held })
+    /// Keeps an empty sketch, if there may be one more.
+    fn hold(&self, sketch: Sketch) -> Option<TableSketch> {
+        let kib = u32::try_from(sketch.bytes().div_ceil(1 << 10)).ok()?;
+        let held = Arc::clone(&self.0).try_acquire_many_owned(kib).ok()?;
+        Some(TableSketch { sketch, held })
     }
 
     /// An empty sketch for a slice, if it is of any use there: where differing rows can be looked up by their key on both sides.
-    ///
-    /// Chunks that are read one by one have none: the rows of one side would wait for those of the other to the end of the table.
+    /// Chunks that are read one by one have their own.
     pub(crate) fn for_slice(&self, job: &Job, chunking: &Chunking, slice: &Slice) -> Option<TableSketch> {
         let table = &job.table;
         let Sides { publisher, subscriber } = table.pair.relations.as_ref().map(|relation| relation.key_index);
         let sets_aside = job.advance.as_ref().is_some_and(|advance| advance.sets_aside());
         // A single chunk is small.
         let useful = chunking.count() > 1 && publisher && subscriber && !sets_aside;
-        let useful = useful && !matches!(slice, Slice::Chunks { .. });
-        if useful && KeyTexts::new(&table.pair, &table.shape).is_some() { self.take() } else { None }
+        if !useful || KeyTexts::new(&table.pair, &table.shape).is_none() {
+            return None;
+        }
+        match slice {
+            Slice::Chunks { first, last } if first == last => self.hold(Sketch::of_chunk()),
+            Slice::Chunks { .. } => None,
+            Slice::Blocks { .. } | Slice::Whole | Slice::Images => self.hold(Sketch::of_table()),
+        }
     }
 }
 
-/// A sketch of some rows of a table, or of what its two sides differ in.
+/// A sketch of some rows of a table or a chunk, or of what its two sides differ in.
 #[derive(Debug)]
 pub struct TableSketch {
-    sketch: Box<Sketch>,
+    sketch: Sketch,
     held: OwnedSemaphorePermit,
 }
 
@@ -118,11 +125,11 @@ mod tests {
     #[test]
     fn there_are_only_so_many_at_a_time() {
         let sketches = Sketches::default();
-        let mut all: Vec<_> = (0..SKETCHES_MAX).filter_map(|_| sketches.take()).collect();
-        assert_eq!((all.len(), sketches.take().is_none()), (SKETCHES_MAX, true));
-        all.truncate(1);
-        assert!(sketches.take().is_some());
-        assert!(SKETCHES_MAX * Sketch::BYTES <= 12 << 20);
+        let mut all: Vec<_> = (0..32).filter_map(|_| sketches.hold(Sketch::of_table())).collect();
+        assert_eq!((all.len(), sketches.hold(Sketch::of_chunk()).is_none()), (32, true));
+        all.truncate(31);
+        let chunks: Vec<_> = (0..100).filter_map(|_| sketches.hold(Sketch::of_chunk())).collect();
+        assert_eq!(chunks.len(), 16);
     }
 
     #[test]
@@ -131,7 +138,8 @@ mod tests {
         let shape = Shape::new(&pair);
         let texts = KeyTexts::new(&pair, &shape).expect("can be written");
         let chunking = Arc::new(Chunking::Buckets { of: 2 });
-        let mut sketch = Sketches::default().take().expect("the first");
+        let first = || Sketches::default().hold(Sketch::of_table()).expect("the first");
+        let mut sketch = first();
         let mut expected = Vec::new();
         for id in 0..100i64 {
             let image = crate::row::testing::tuple(&[Some(&id.to_be_bytes())]);
@@ -145,6 +153,6 @@ mod tests {
         let wanted = sketch.wanted(&texts, &chunking, &[1]).expect("some");
         assert_eq!((&wanted.keys, &wanted.unit.chunks), (&expected, &vec![1]));
         assert!(wanted.chunk_of.len() == expected.len() && !wanted.has(None) && !wanted.has(Some(&[0; 16])));
-        assert!(Sketches::default().take().expect("the first").wanted(&texts, &chunking, &[1]).is_none());
+        assert!(first().wanted(&texts, &chunking, &[1]).is_none());
     }
 }

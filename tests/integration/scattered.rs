@@ -77,7 +77,7 @@ async fn differences_of_every_kind_and_key_are_found_without_reading_again() {
          INSERT INTO by_date VALUES ('infinity', '-infinity', 7, 'v'), ('2024-02-29', '0001-01-01 00:00:00+00 BC', 7, 'v');
          UPDATE by_number SET level = 'NaN' WHERE id % 300 = 0; UPDATE by_number SET note = NULL WHERE id = 3;
          DELETE FROM by_number WHERE id IN (-3000, 5997); INSERT INTO by_number VALUES (-9223372036854775808, 'v', 0);
-         UPDATE by_text SET note = 'w' WHERE id LIKE 'key _00%'; INSERT INTO by_text VALUES ('', 'v'), (repeat('x', 100), 'v');
+         UPDATE by_text SET note = 'w' WHERE id LIKE 'key _00''%'; INSERT INTO by_text VALUES ('', 'v'), (repeat('x', 100), 'v');
          UPDATE by_uuid SET note = 'w' WHERE md5('7')::uuid = id; DELETE FROM by_uuid WHERE md5('8')::uuid = id;
          INSERT INTO by_uuid VALUES (-1, '00000000-0000-0000-0000-000000000000', 'v');
          UPDATE by_word SET note = 'w' WHERE id IN ('wörd 1', 'wörd 3000')";
@@ -227,5 +227,34 @@ async fn rows_that_changed_between_the_snapshots_are_located_as_they_stood_at_th
     ran.assert_code(1);
     assert!(ran.json["gate"]["in_flight"]["keys"].as_u64().unwrap() >= 9, "{ran:#?}");
     assert_all_explained(&ran, &["orders"]);
+    database.assert_nothing_left().await;
+}
+
+#[tokio::test]
+async fn chunks_that_are_read_one_by_one_have_sketches_of_their_own() {
+    let lease = shared_pair(14, 16).shared().await.unwrap();
+    let database = lease.database("scattered_ranges").await.unwrap();
+    // So large a file on the subscriber that reading all of it could outlast the snapshots.
+    let create = |fill: u32| {
+        format!(
+            "CREATE TABLE t (id integer PRIMARY KEY, v text) WITH (fillfactor = {fill});
+            INSERT INTO t SELECT i, repeat('x', 700) FROM generate_series(1, 7000) i; ANALYZE t"
+        )
+    };
+    database.publisher.sql(&create(100)).await.unwrap();
+    database.subscriber.sql(&create(10)).await.unwrap();
+    let damage = "DELETE FROM t WHERE id = 1; UPDATE t SET v = v || ' ' WHERE id IN (2, 3500, 3501, 7000); INSERT INTO t VALUES (-1, ''), (9000, '')";
+    database.subscriber.sql(damage).await.unwrap();
+    let ran =
+        Verify::new(&database).args("--gate none --checks rows --snapshot-age-max 1s --chunk-rows 500 -vv").run().await;
+    assert_eq!(ran.table("t")["scan"], "key-range scan", "{ran:#?}");
+    let changed = [2, 3500, 3501, 7000].map(|id| format!("t changed id={id} [v]"));
+    let others = ["t missing id=1", "t extra id=-1", "t extra id=9000"];
+    let rows: Vec<_> = changed.iter().map(String::as_str).chain(others).collect();
+    lines::assert_different(&ran, &rows, &[]);
+    let divergent = lines::number(&ran.table("t")["checks"]["rows"]["divergent_chunks"]);
+    let explained = explained(&ran);
+    assert!(divergent >= 3 && explained.len() as u64 >= divergent, "{explained:?}");
+    assert!(explained.iter().all(|(_, explained, _)| *explained == 1), "{explained:?}");
     database.assert_nothing_left().await;
 }
