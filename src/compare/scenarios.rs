@@ -492,3 +492,28 @@ fn rows_of_one_key_that_never_fit_leave_the_table_unproven() {
         assert_eq!(cuts.into_iter().collect::<Vec<_>>(), [1, 2, 4, 8]);
     }
 }
+
+#[test]
+fn rows_of_some_keys_settle_a_chunk_only_where_they_explain_it() {
+    let rows = |changed: bool| (0..50).map(|i| (i, i64::from(changed && i % 20 == 5))).collect();
+    let world = World { rows: Sides::new(rows(false), rows(true)), keyed: true, overflows: None, suspects: None };
+    for (bytes, loses, read_again) in [(1, false, false), (1, true, true), (HUGE, false, false), (HUGE, true, true)] {
+        let mut case = Case::new(table(true, bytes, vec![]), settings());
+        let mut jobs = case.open(1, None);
+        let mut kinds = BTreeSet::new();
+        while let Some(job) = jobs.pop() {
+            kinds.insert(job.work.what());
+            let mut piece = world.answer(&job);
+            if let (Work::Locate(_), Side::Subscriber, true) = (&job.work, job.side, loses) {
+                // An index that does not find what is there.
+                piece = Piece::Digests(Some(Vec::new()), Vec::new());
+            }
+            jobs.append(&mut case.absorb(&job, piece));
+        }
+        let outcome = case.finish().outcome;
+        let checked = outcome.checks.rows.unwrap();
+        assert_eq!((outcome.verdict, checked.changed, checked.missing, checked.extra), (Verdict::Different, 3, 0, 0));
+        assert!(kinds.contains("locating differing rows"), "{kinds:?}");
+        assert_eq!(kinds.contains("reading divergent chunks"), read_again, "{kinds:?}");
+    }
+}

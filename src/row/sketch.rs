@@ -186,9 +186,9 @@ impl Sketch {
             for choice in choices(row.hash, self.bits) {
                 if let Some(cell) = self.cells.get_mut(choice) {
                     if negative {
-                        cell.add(&row)
+                        cell.add(&row);
                     } else {
-                        cell.subtract(&row)
+                        cell.subtract(&row);
                     }
                     waiting.push(choice);
                 }
@@ -238,7 +238,7 @@ mod tests {
         let rows = 100_000;
         for changed in [0, 1, 1000, 2200] {
             let every = rows / changed.max(1);
-            let version = |id: u32| u32::from(changed > 0 && id % every == 0 && id / every < changed);
+            let version = |id: u32| u32::from(changed > 0 && id.is_multiple_of(every) && id / every < changed);
             let sketch = difference((0..rows).map(|id| (id, 0)), (0..rows).map(|id| (id, version(id))));
             assert_eq!(ids(sketch), (0..changed).map(|at| at * every).collect::<Vec<_>>());
         }

@@ -46,6 +46,9 @@ pub(crate) struct TallySink<'a> {
     tallies: Tallies<'a>,
 }
 
+/// The tallies of all chunks that have rows, and the sketch where one was made.
+pub(crate) type Tallied = (Vec<(u32, Tally)>, Option<TableSketch>);
+
 struct Tallies<'a> {
     filer: Filer<'a>,
     slice: &'a Slice,
@@ -71,7 +74,7 @@ impl<'a> TallySink<'a> {
     }
 
     /// The tallies of all chunks that have rows, and the sketch.
-    pub(crate) fn finish(mut self) -> Result<(Vec<(u32, Tally)>, Option<TableSketch>)> {
+    pub(crate) fn finish(mut self) -> Result<Tallied> {
         self.batch.finish(|(chunk, key), digest| self.tallies.add(chunk, key, digest))?;
         let Tallies { of_chunks, sketch, .. } = self.tallies;
         Ok(((0..).zip(of_chunks).filter(|(_, tally)| tally.rows() > 0).collect(), sketch))
