@@ -6,7 +6,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use triplecheck::Result as Checked;
 use triplecheck::catalog::{CollationFacts, ColumnPair, Key, KeySource, Relation, TablePair, TypeFacts, TypeKind};
-use triplecheck::row::{DigestBatch, RowDigest, Shape, Tally, bucket};
+use triplecheck::row::{DigestBatch, RowDigest, Shape, Sketch, SketchKey, Tally, bucket};
 use triplecheck::side::Sides;
 use triplecheck::sql::QualifiedName;
 
@@ -98,12 +98,15 @@ fn stages(criterion: &mut Criterion) {
 
     for (name, ratio) in [("verbatim", "int8"), ("canonical", "float8")] {
         let shape = Shape::new(&orders(ratio));
-        let run = |stage: u32| {
+        // Of the table, as in a scan: it is not cleared for every thousand rows.
+        let mut sketch = Sketch::of_table();
+        let mut run = |stage: u32| {
             let mut reader = shape.copy_reader();
             let mut canonicalizer = shape.canonicalizer();
             let mut key = Vec::new();
             let mut tally = Tally::default();
             let mut batch = DigestBatch::default();
+            let mut sketched = DigestBatch::default();
             for message in &messages {
                 reader.feed(message, |tuple| {
                     if stage == 0 {
@@ -127,10 +130,26 @@ fn stages(criterion: &mut Criterion) {
                             Ok(())
                         })?;
                     }
+                    if stage == 6 {
+                        sketched.push(row.image(), SketchKey::new(&key), |key, digest| -> Checked<()> {
+                            tally.add(digest);
+                            if let Some(key) = key {
+                                sketch.add(&key, digest);
+                            }
+                            Ok(())
+                        })?;
+                    }
                     black_box(row);
                     Ok(())
                 })?;
             }
+            sketched.finish(|key, digest| -> Checked<()> {
+                tally.add(digest);
+                if let Some(key) = key {
+                    sketch.add(&key, digest);
+                }
+                Ok(())
+            })?;
             batch.finish(|(), digest| -> Checked<()> {
                 tally.add(digest);
                 Ok(())
@@ -145,6 +164,7 @@ fn stages(criterion: &mut Criterion) {
             "and bucket",
             "image, key and digest",
             "image, key and digest, batched",
+            "image, key and digest, batched, and sketch",
         ];
         for (stage, stage_name) in (0..).zip(stages) {
             group.bench_function(format!("{name}: {stage_name}"), |bencher| {

@@ -9,8 +9,9 @@
 //!
 //! Both sides are read in a pair of snapshots that show the same publisher state (a *sync point*). Every row of both sides
 //! is streamed by binary COPY, filed under the *chunk* of the key space that it belongs to, hashed, and summed up; chunks
-//! whose sums differ are read again in the same snapshots and joined row by row. The servers' own counts, maxima and sums
-//! are a second witness that shares nothing with the first but the snapshots.
+//! whose sums differ are explained by the rows of the keys that a *sketch* of all rows gives away, or are read again in the same
+//! snapshots, and joined row by row. The servers' own counts, maxima and sums are a second witness that shares nothing with the
+//! first but the snapshots.
 //!
 //! # Code map
 //!

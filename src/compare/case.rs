@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::compare::aside::Aside;
 use crate::compare::drilling::{Drill, Found};
 use crate::compare::figures::FigurePair;
+use crate::compare::peel::Peels;
 use crate::error::{Error, ErrorKind};
 use crate::gate::window::{Problem, Touched};
 use crate::plan::{self, Advance, Chunking, Limits, Position, ScanKind, TablePlan};
@@ -73,6 +74,7 @@ pub struct Case {
     pub(super) chunking: Arc<Chunking>,
     pub(super) chunks: Vec<Chunk>,
     pub(super) open_slices: Sides<usize>,
+    pub(super) peels: Peels,
     /// The rows that the publisher's snapshot does not hold are still to be read.
     pub(super) images_open: bool,
     pub(super) figures: FigurePair,
@@ -106,6 +108,7 @@ impl Case {
             chunking: Arc::new(Chunking::Ranges(Vec::new())),
             chunks: Vec::new(),
             open_slices: Sides::default(),
+            peels: Peels::default(),
             images_open: false,
             figures: FigurePair::default(),
             deltas_asked: None,
@@ -231,6 +234,7 @@ impl Case {
                 *chunk = Chunk::default();
             }
         }
+        self.peels = Peels::default();
         if !by_key {
             self.forget_differences();
         }
@@ -305,7 +309,11 @@ impl Case {
                 let chunking = plan::cut_ranges(samples, spec.chunks);
                 self.plan_with(chunking)
             }
-            (Piece::Tallies(tallies), Work::Tally(_, slice)) => self.take_tallies(job.side, &tallies, slice),
+            (Piece::Tallies(tallies, sketch), Work::Tally(_, slice)) => {
+                self.peels.take(job.side, slice, sketch);
+                self.take_tallies(job.side, &tallies, slice)
+            }
+            (Piece::Digests(entries, tallies), Work::Locate(_)) => self.take_located(job.side, entries, tallies),
             (Piece::Digests(entries, tallies), _) => {
                 let Drill::Listing(listing) = &mut self.drill else { return Vec::new() };
                 if listing.take(job.side, entries, tallies) { self.list_complete() } else { Vec::new() }

@@ -135,6 +135,13 @@ impl Listing {
         self.outstanding.publisher == 0 && self.outstanding.subscriber == 0
     }
 
+    /// What the rows of a chunk that came in differ in.
+    pub(crate) fn difference(&self, chunk: u32) -> Tally {
+        let mut difference = self.tallies.publisher.get(&chunk).copied().unwrap_or_default();
+        difference.subtract(&self.tallies.subscriber.get(&chunk).copied().unwrap_or_default());
+        difference
+    }
+
     /// Whether a chunk's rows are the ones that were read before.
     pub(crate) fn same_rows(&self, chunk: u32, side: Side, before: &Tally) -> bool {
         self.tallies.get(side).get(&chunk).copied().unwrap_or_default() == *before

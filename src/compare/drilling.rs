@@ -5,17 +5,19 @@ use std::sync::Arc;
 use crate::compare::aside::Aside;
 use crate::compare::case::Case;
 use crate::compare::drill::{Listing, finer, join, next_part, next_unit, unit_slices};
+use crate::compare::peel::Locating;
 use crate::compare::sample::{Naming, batch_size};
 use crate::compare::{Difference, DifferenceKind, Sample};
 use crate::plan::{Chunking, ScanKind, Slice};
-use crate::scan::{DrillUnit, Job, Work};
-use crate::side::Side;
+use crate::scan::{DrillUnit, Entry, Job, Work};
+use crate::side::{Side, Sides};
 use crate::verdict::Reason;
 
 /// What a table is doing to find its differing rows.
 #[derive(Debug)]
 pub(super) enum Drill {
     Idle,
+    Locating(Locating),
     Listing(Listing),
     Naming { unit: Arc<DrillUnit>, naming: Naming, waiting: Vec<Difference> },
     Asking { unit: Arc<DrillUnit>, naming: Naming, waiting: Vec<Difference> },
@@ -55,6 +57,7 @@ impl Case {
             let ready = read && chunk.settled.is_none() && !chunk.again;
             if ready && chunk.tallies.agree() {
                 chunk.settled = Some(self.sync_point);
+                self.peels.forget(at);
             } else if ready && !self.divergent.iter().any(|&(known, _)| known == at) && !drilled(&self.drill, at) {
                 self.divergent.push((at, chunk.tallies.publisher.rows().max(chunk.tallies.subscriber.rows())));
             }
@@ -72,6 +75,12 @@ impl Case {
         if plan.scan == ScanKind::Heap && (self.open_slices.publisher > 0 || self.open_slices.subscriber > 0) {
             return Vec::new();
         }
+        if unit.is_none()
+            && let Some(jobs) = self.locate()
+        {
+            return jobs;
+        }
+        let Some(plan) = &self.plan else { return Vec::new() };
         let relations = &self.table.pair.relations;
         let by_key = matches!(*self.chunking, Chunking::Ranges(_))
             && self.chunking.count() > 1
@@ -111,7 +120,14 @@ impl Case {
                            check the index of the key with amcheck";
             return self.fail(Reason::RereadDiffers, message);
         }
-        let Some(mut rows) = listing.rows() else { return self.cut_finer(&unit) };
+        match listing.rows() {
+            Some(rows) => self.join_rows(unit, rows),
+            None => self.cut_finer(&unit),
+        }
+    }
+
+    /// Finds what differs between the rows of both sides of a unit, and goes on to name it.
+    pub(super) fn join_rows(&mut self, unit: Arc<DrillUnit>, mut rows: Sides<Vec<Entry>>) -> Vec<Job> {
         let listed = self.found.samples.len() + self.found_in_unit.samples.len();
         let wanted = self.settings.samples.saturating_sub(listed);
         let mut waiting = Vec::new();
@@ -230,6 +246,7 @@ impl Case {
 fn drilled(drill: &Drill, chunk: u32) -> bool {
     match drill {
         Drill::Idle => false,
+        Drill::Locating(locating) => locating.listing.unit.chunks.contains(&chunk),
         Drill::Listing(listing) => listing.unit.chunks.contains(&chunk),
         Drill::Naming { unit, .. } | Drill::Asking { unit, .. } => unit.chunks.contains(&chunk),
     }

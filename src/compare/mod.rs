@@ -12,6 +12,7 @@ mod drilling;
 mod figures;
 mod judge;
 mod outcome;
+mod peel;
 mod recheck;
 mod representation;
 mod sample;

@@ -17,8 +17,8 @@ use crate::gate::recheck::{Seen, Since, Version};
 use crate::gate::window::{Touched, Value, Values};
 use crate::plan::{Bound, Chunking, KeysOf, Limits, Position, Slice};
 use crate::row::testing::{builtin, column};
-use crate::row::{RowDigest, Shape, Tally, key_hash};
-use crate::scan::{DrillUnit, Entries, Entry, Figures, Job, Piece, SampledRow, TableContext, Work};
+use crate::row::{RowDigest, Shape, SketchKey, Tally, key_hash};
+use crate::scan::{DrillUnit, Entries, Entry, Figures, Job, Piece, SampledRow, Sketches, TableContext, Work};
 use crate::side::{Side, Sides};
 use crate::sql::QualifiedName;
 use crate::verdict::{Reason, Verdict};
@@ -160,7 +160,7 @@ impl World {
         if self.keyed {
             let mut bytes = row.0.to_be_bytes();
             bytes[0] ^= 0x80;
-            bytes.to_vec()
+            [&[0], bytes.as_slice()].concat()
         } else {
             Self::digest(row).as_bytes().to_vec()
         }
@@ -199,33 +199,23 @@ impl World {
             ),
             Work::Tally(chunking, slice) => {
                 let mut tallies: HashMap<u32, Tally> = HashMap::new();
+                let mut sketch = Sketches::default().for_slice(job, chunking, slice);
                 for (_, row) in self.slice(job, chunking, slice) {
-                    let chunk = chunking.chunk_of_key(&self.encoded(&row));
-                    tallies.entry(chunk).or_default().add(&Self::digest(&row));
-                }
-                Piece::Tallies(tallies.into_iter().collect())
-            }
-            Work::Digests(unit, slice) => {
-                let mut tallies: HashMap<u32, Tally> =
-                    unit.chunks.iter().map(|&chunk| (chunk, Tally::default())).collect();
-                let mut entries = Entries::default();
-                for (at, row) in self.slice(job, &unit.chunking, slice) {
                     let encoded = self.encoded(&row);
-                    let Some(tally) = tallies.get_mut(&unit.chunking.chunk_of_key(&encoded)) else { continue };
-                    let digest = Self::digest(&row);
-                    tally.add(&digest);
-                    let position = Position { heap: 1, block: at, offset: 1 };
-                    let digest = digest.as_bytes()[..16].try_into().unwrap();
-                    let key = key_hash(&encoded);
-                    if u64::from_le_bytes(key[8..].try_into().unwrap()) % unit.parts == unit.part {
-                        entries.push(Entry { key, digest, position, copies: 1 });
+                    let chunk = chunking.chunk_of_key(&encoded);
+                    tallies.entry(chunk).or_default().add(&Self::digest(&row));
+                    if let Some(sketch) = &mut sketch {
+                        sketch.add(&SketchKey::new(&encoded).unwrap(), &Self::digest(&row));
                     }
                 }
-                if self.overflows(job, unit) {
-                    entries.overflow();
-                }
-                Piece::Digests(entries.finish(), tallies.into_iter().collect())
+                Piece::Tallies(tallies.into_iter().collect(), sketch)
             }
+            Work::Locate(wanted) => {
+                let rows = self.slice(job, &wanted.unit.chunking, &Slice::Whole);
+                let wanted_too = |row: &Row| wanted.keys.contains(&self.key(*row));
+                self.digests(job, &wanted.unit, rows.into_iter().filter(|(_, row)| wanted_too(row)).collect())
+            }
+            Work::Digests(unit, slice) => self.digests(job, unit, self.slice(job, &unit.chunking, slice)),
             Work::Rows(positions) => Piece::Rows(
                 positions
                     .iter()
@@ -242,6 +232,28 @@ impl World {
                     .collect(),
             ),
         }
+    }
+
+    /// What is listed of some rows of a unit.
+    fn digests(&self, job: &Job, unit: &DrillUnit, rows: Vec<(u32, Row)>) -> Piece {
+        let mut tallies: HashMap<u32, Tally> = unit.chunks.iter().map(|&chunk| (chunk, Tally::default())).collect();
+        let mut entries = Entries::default();
+        for (at, row) in rows {
+            let encoded = self.encoded(&row);
+            let Some(tally) = tallies.get_mut(&unit.chunking.chunk_of_key(&encoded)) else { continue };
+            let digest = Self::digest(&row);
+            tally.add(&digest);
+            let position = Position { heap: 1, block: at, offset: 1 };
+            let digest = digest.as_bytes()[..16].try_into().unwrap();
+            let key = key_hash(&encoded);
+            if u64::from_le_bytes(key[8..].try_into().unwrap()) % unit.parts == unit.part {
+                entries.push(Entry { key, digest, position, copies: 1 });
+            }
+        }
+        if self.overflows(job, unit) {
+            entries.overflow();
+        }
+        Piece::Digests(entries.finish(), tallies.into_iter().collect())
     }
 
     /// Missing, extra, changed: key by key, as multisets.
@@ -445,9 +457,9 @@ fn a_sum_that_disagrees_with_equal_rows_is_unproven() {
 #[test]
 fn chunks_that_read_differently_the_second_time_are_unproven() {
     let outcome = outcome_of(|job, piece| match piece {
-        Piece::Tallies(mut tallies) if job.side == Side::Subscriber => {
+        Piece::Tallies(mut tallies, sketch) if job.side == Side::Subscriber => {
             tallies[0].1.add(&World::digest(&(99, 99)));
-            Piece::Tallies(tallies)
+            Piece::Tallies(tallies, sketch)
         }
         piece => piece,
     });
@@ -463,9 +475,11 @@ fn rows_of_one_key_that_never_fit_leave_the_table_unproven() {
         let mut cuts = BTreeSet::new();
         while let Some(job) = jobs.pop() {
             let mut piece = world.answer(&job);
-            if let (Piece::Digests(entries, _), Work::Digests(unit, _)) = (&mut piece, &job.work) {
-                cuts.insert(unit.parts);
+            if let Piece::Digests(entries, _) = &mut piece {
                 *entries = None;
+            }
+            if let Work::Digests(unit, _) = &job.work {
+                cuts.insert(unit.parts);
             }
             jobs.append(&mut case.absorb(&job, piece));
         }
@@ -476,5 +490,30 @@ fn rows_of_one_key_that_never_fit_leave_the_table_unproven() {
         assert_eq!((outcome.verdict, outcome.reason), (Verdict::Unproven, Some(Reason::Unsupported)));
         assert!(outcome.message.unwrap().contains("public.t differs"));
         assert_eq!(cuts.into_iter().collect::<Vec<_>>(), [1, 2, 4, 8]);
+    }
+}
+
+#[test]
+fn rows_of_some_keys_settle_a_chunk_only_where_they_explain_it() {
+    let rows = |changed: bool| (0..50).map(|i| (i, i64::from(changed && i % 20 == 5))).collect();
+    let world = World { rows: Sides::new(rows(false), rows(true)), keyed: true, overflows: None, suspects: None };
+    for (bytes, loses, read_again) in [(1, false, false), (1, true, true), (HUGE, false, false), (HUGE, true, true)] {
+        let mut case = Case::new(table(true, bytes, vec![]), settings());
+        let mut jobs = case.open(1, None);
+        let mut kinds = BTreeSet::new();
+        while let Some(job) = jobs.pop() {
+            kinds.insert(job.work.what());
+            let mut piece = world.answer(&job);
+            if let (Work::Locate(_), Side::Subscriber, true) = (&job.work, job.side, loses) {
+                // An index that does not find what is there.
+                piece = Piece::Digests(Some(Vec::new()), Vec::new());
+            }
+            jobs.append(&mut case.absorb(&job, piece));
+        }
+        let outcome = case.finish().outcome;
+        let checked = outcome.checks.rows.unwrap();
+        assert_eq!((outcome.verdict, checked.changed, checked.missing, checked.extra), (Verdict::Different, 3, 0, 0));
+        assert!(kinds.contains("locating differing rows"), "{kinds:?}");
+        assert_eq!(kinds.contains("reading divergent chunks"), read_again, "{kinds:?}");
     }
 }

@@ -295,6 +295,18 @@ pub fn versions_statement(
     lookup(pair, side, (identity, Sameness::OfValue), keys, &inner.join(", "), &outer.join(", "), "")
 }
 
+/// The statement that reads the rows of some keys on one side, through the index of the key: the row image, `tableoid`, `ctid`.
+#[must_use]
+pub fn located_statement(pair: &TablePair, shape: &Shape, side: Side, keys: &[&Values]) -> String {
+    let list = shape.select_list(side);
+    let mut inner: Vec<_> = list.iter().enumerate().map(|(at, column)| format!("{column} AS c{at}")).collect();
+    inner.push("tableoid AS heap, ctid AS place".to_owned());
+    let mut outer: Vec<_> = (0..list.len()).map(|at| format!("there.c{at}")).collect();
+    outer.push("there.heap, there.place".to_owned());
+    let identity = Identity::Columns(shape.columns().take(shape.key_len()).collect());
+    lookup(pair, side, (&identity, Sameness::OfValue), keys, &inner.join(", "), &outer.join(", "), "")
+}
+
 /// Whose identities are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeysOf {
@@ -496,6 +508,12 @@ mod tests {
             lookup,
             "COPY (SELECT wanted.number, there.heap, there.place FROM (SELECT tableoid AS heap, ctid AS place, \"id\" AS k0 \
              FROM ONLY \"My\".\"t\") AS there JOIN (VALUES (0::pg_catalog.int8, '1'''::\"pg_catalog\".\"int8\")) \
+             AS wanted(number, k0) ON there.k0 OPERATOR(pg_catalog.=) wanted.k0) TO STDOUT (FORMAT binary)"
+        );
+        assert_eq!(
+            located_statement(&pair, &Shape::new(&pair), Side::Subscriber, &[&key]),
+            "COPY (SELECT there.c0, there.c1, there.heap, there.place FROM (SELECT \"id\" AS c0, \"No\"\"te\" AS c1, tableoid AS heap, \
+             ctid AS place, \"id\" AS k0 FROM ONLY \"My\".\"t\") AS there JOIN (VALUES (0::pg_catalog.int8, '1'''::\"pg_catalog\".\"int8\")) \
              AS wanted(number, k0) ON there.k0 OPERATOR(pg_catalog.=) wanted.k0) TO STDOUT (FORMAT binary)"
         );
     }

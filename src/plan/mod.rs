@@ -11,7 +11,9 @@ mod range;
 mod slices;
 mod statement;
 
-pub use advance::{Advance, Finding, KeysOf, Sameness, keys_statement, lookup_statement, versions_statement};
+pub use advance::{
+    Advance, Finding, KeysOf, Sameness, keys_statement, located_statement, lookup_statement, versions_statement,
+};
 pub use chunks::{Bound, Chunking, SampleSpec, cut_ranges, sample_spec};
 pub use position::Position;
 pub use range::{ChunkRange, KeyText};

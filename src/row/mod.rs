@@ -77,8 +77,10 @@ mod fields;
 #[cfg(test)]
 mod golden;
 mod key;
+mod key_texts;
 mod nested;
 mod shape;
+mod sketch;
 mod tally;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -90,7 +92,9 @@ pub use conversion::Expression;
 pub use copy::{CopyReader, MAX_TUPLE_BYTES};
 pub use fields::{Fields, Row};
 pub use key::{KeyForm, bucket, key_hash};
+pub use key_texts::{KeyTexts, WrittenKey};
 pub use shape::{Form, KeyOrder, Shape};
+pub use sketch::{Sketch, SketchKey};
 pub use tally::{ENCODING_VERSION, RowDigest, Tally};
 
 use crate::error::{Error, ErrorKind};

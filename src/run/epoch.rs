@@ -18,7 +18,7 @@ use crate::run::event::{Event, Events};
 use crate::run::monitor::{LOOK_INTERVAL, Monitor, Running, give_way};
 use crate::run::queue::Queue;
 use crate::run::servers::Servers;
-use crate::scan::{Context, Done, Job, execute};
+use crate::scan::{Context, Done, Job, Sketches, execute};
 use crate::side::{Side, Sides};
 
 /// How long jobs that run when the snapshots have reached their age may go on.
@@ -98,6 +98,7 @@ impl Epoch<'_> {
                 total.fetch_add(bytes, Ordering::Relaxed);
                 events(Event::Read { side, rows, bytes });
             }),
+            sketches: Sketches::default(),
         });
         let live = idle.sessions.as_ref().map(Vec::len);
         let mut state = State {

@@ -22,7 +22,7 @@ pub(crate) struct Queue {
 
 impl Queue {
     pub(crate) fn push(&mut self, job: Job) {
-        if matches!(job.work, Work::Digests(..)) {
+        if matches!(job.work, Work::Digests(..) | Work::Locate(_)) {
             match self.drilling {
                 Some(table) if table != job.table.index => {
                     self.parked.push_back(job);

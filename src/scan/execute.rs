@@ -9,12 +9,13 @@ use crate::connect::Session;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::Snapshot;
 use crate::plan::{
-    Chunking, Finding, Position, Reading, Sameness, Slice, count_statement, heap_check, keys_statement,
-    lookup_statement, rows_statement, sample_statement, statement,
+    Advance, Chunking, Finding, Position, Reading, Sameness, Slice, count_statement, heap_check, keys_statement,
+    located_statement, lookup_statement, rows_statement, sample_statement, statement,
 };
 use crate::row::{CopyReader, Fields, Tally};
 use crate::scan::sinks::{DigestSink, KeySink, POSITION_FIELDS, RowSink, SampleSink, TallySink};
-use crate::scan::{Figures, Job, Piece, Work, figure_statements};
+use crate::scan::sketches::KEYS_PER_STATEMENT;
+use crate::scan::{Figures, Job, Piece, Sketches, Work, figure_statements};
 use crate::side::{Side, Sides};
 
 /// Bytes between two reports of progress: some hundred a second at full speed.
@@ -30,6 +31,8 @@ pub struct Context {
     pub snapshots: Sides<Snapshot>,
     /// Hears of rows and bytes that came in.
     pub progress: Box<dyn Fn(Side, u64, u64) + Send + Sync>,
+    /// What there may be of sketches.
+    pub sketches: Sketches,
 }
 
 /// A job that has ended.
@@ -165,14 +168,15 @@ async fn work<'a>(session: &Session, job: &'a Job, context: &Context) -> Result<
         }
         Work::Tally(chunking, slice) => {
             let query = image(chunking, slice, Reading::Image);
-            let mut sink = TallySink::new(&table.shape, chunking, slice);
+            let sketch = context.sketches.for_slice(job, chunking, slice);
+            let mut sink = TallySink::new(&table.shape, chunking, slice, sketch);
             let report = |rows, bytes| (context.progress)(job.side, rows, bytes);
             copy(session, &query, table.shape.columns().len(), report, |tuple| sink.take(tuple)).await?;
-            let tallies = sink.finish()?;
+            let (tallies, sketch) = sink.finish()?;
             if let Some(count) = count_statement(job.source(), &table.shape, chunking, slice) {
                 check_count(session, &count, &tallies).await?;
             }
-            (Piece::Tallies(tallies), Some(slice))
+            (Piece::Tallies(tallies, sketch), Some(slice))
         }
         Work::Digests(unit, slice) => {
             let query = image(&unit.chunking, slice, Reading::ImageAndPosition);
@@ -180,6 +184,22 @@ async fn work<'a>(session: &Session, job: &'a Job, context: &Context) -> Result<
             let fields = table.shape.columns().len() + POSITION_FIELDS;
             copy(session, &query, fields, |_, _| {}, |tuple| sink.take(tuple)).await?;
             (sink.finish()?, Some(slice))
+        }
+        Work::Locate(wanted) => {
+            let advance = job.advance.as_deref();
+            let held = wanted.unit.held.get(job.side);
+            let mut sink = DigestSink::new(&table.shape, &wanted.unit, held).only(wanted, advance);
+            let fields = table.shape.columns().len() + POSITION_FIELDS;
+            for keys in wanted.keys.chunks(KEYS_PER_STATEMENT) {
+                let keys: Vec<_> = keys.iter().collect();
+                let query = located_statement(&table.pair, &table.shape, job.side, &keys);
+                copy(session, &query, fields, |_, _| {}, |tuple| sink.take(tuple)).await?;
+            }
+            if advance.is_some_and(Advance::has_images) {
+                let query = image(&wanted.unit.chunking, &Slice::Images, Reading::ImageAndPosition);
+                copy(session, &query, fields, |_, _| {}, |tuple| sink.take(tuple)).await?;
+            }
+            (sink.finish()?, Some(&Slice::Whole))
         }
         Work::Rows(positions) => {
             let mut sink = RowSink {

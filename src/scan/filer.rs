@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::plan::Chunking;
-use crate::row::{KeyForm, Row, RowDigest, Shape, key_hash};
+use crate::row::{KeyForm, Row, RowDigest, Shape, SketchKey, key_hash};
 
 /// Finds the chunk of each row from its key, or from its digest where there is no key.
 pub(crate) struct Filer<'a> {
@@ -36,6 +36,11 @@ impl<'a> Filer<'a> {
         self.encoded.clear();
         key.encode(row, &mut self.encoded)?;
         Ok(Some(self.chunk_of_encoded()))
+    }
+
+    /// The key of the row whose chunk was asked for last, if it fits into a sketch. Only of tables of several chunks.
+    pub(crate) fn sketch_key(&self) -> Option<SketchKey> {
+        SketchKey::new(&self.encoded)
     }
 
     /// The chunk of a row of a table without a key.

@@ -8,7 +8,7 @@ use crate::config::CheckSet;
 use crate::gate::window::{Identity, Touched, Values};
 use crate::plan::{Advance, Bound, Chunking, KeysOf, Position, SampleSpec, Slice, Source, column_names};
 use crate::row::{Shape, Tally};
-use crate::scan::{ColumnFigure, Entry, Figures, SampledRow, figure_statements};
+use crate::scan::{ColumnFigure, Entry, Figures, SampledRow, TableSketch, Wanted, figure_statements};
 use crate::side::{Side, Sides};
 
 /// What all jobs of a table share.
@@ -87,6 +87,8 @@ pub enum Work {
     Rows(Vec<Position>),
     /// Reads a slice once more and lists the digests of the rows of some chunks.
     Digests(Arc<DrillUnit>, Slice),
+    /// Reads the rows of some keys and lists their digests.
+    Locate(Arc<Wanted>),
     /// Looks up in the snapshot what changed after it, or what is set aside.
     LookUp(Arc<Touched>),
     /// Reads what identifies some rows.
@@ -107,6 +109,7 @@ impl Work {
             Self::Evaluate(_) => "computing figures",
             Self::Rows(_) => "reading differing rows",
             Self::Digests(..) => "reading divergent chunks",
+            Self::Locate(_) => "locating differing rows",
             Self::LookUp(_) => "looking up changed rows",
             Self::Keys(..) => "finding changed rows",
             Self::Sample(_) => "sampling keys",
@@ -121,7 +124,7 @@ impl Work {
         match self {
             Self::Evaluate(_) => 0,
             Self::Rows(_) => 1,
-            Self::Digests(..) => 2,
+            Self::Digests(..) | Self::Locate(_) => 2,
             Self::LookUp(_) | Self::Keys(..) => 3,
             Self::Sample(_) => 4,
             Self::Figures => 5,
@@ -152,7 +155,7 @@ pub enum Piece {
     Evaluated(Vec<Option<String>>),
     /// The rows that were asked for, in any order.
     Rows(Vec<SampledRow>),
-    /// The distinct rows of the unit in the slice, `None` if there are too many; and the tally of each of the unit's chunks.
+    /// The distinct rows of the unit in the slice, or of the keys that were asked for, `None` if there are too many; and the tally of each of the unit's chunks.
     Digests(Option<Vec<Entry>>, Vec<(u32, Tally)>),
     /// Which lookup found a row, and where, in any order.
     Places(Vec<(usize, Position)>),
@@ -162,6 +165,6 @@ pub enum Piece {
     Samples(Vec<Bound>),
     /// Count, maxima and sums.
     Figures(Figures),
-    /// The tally of each chunk that has rows in the slice.
-    Tallies(Vec<(u32, Tally)>),
+    /// The tally of each chunk that has rows in the slice, and a sketch of all of them where one was made.
+    Tallies(Vec<(u32, Tally)>, Option<TableSketch>),
 }

@@ -9,6 +9,7 @@ mod job;
 mod lookup;
 mod rows;
 mod sinks;
+mod sketches;
 mod versions;
 
 pub(crate) use entries::Entries;
@@ -20,4 +21,5 @@ pub use job::{DrillUnit, Job, Piece, SequenceColumn, TableContext, Work};
 pub use lookup::{Found, look_up};
 pub use rows::SampledRow;
 pub(crate) use sinks::{ASIDE_BYTES_MAX, key_bytes, too_many};
+pub use sketches::{Sketches, TableSketch, Wanted};
 pub(crate) use versions::{SeenRow, versions};

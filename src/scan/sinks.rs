@@ -4,10 +4,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::window::{VALUE_BYTES, Value, Values};
-use crate::plan::{Bound, Chunking, KeysOf, Position, Slice};
-use crate::row::{Canonicalizer, DigestBatch, Fields, KeyForm, RowDigest, Shape, Tally, key_hash, text_array};
+use crate::plan::{Advance, Bound, Chunking, KeysOf, Position, Slice};
+use crate::row::{
+    Canonicalizer, DigestBatch, Fields, KeyForm, RowDigest, Shape, SketchKey, Tally, key_hash, text_array,
+};
 use crate::scan::filer::Filer;
-use crate::scan::{DrillUnit, ENTRIES_MAX, Entries, Entry, Piece, SampledRow};
+use crate::scan::{DrillUnit, ENTRIES_MAX, Entries, Entry, Piece, SampledRow, TableSketch, Wanted};
 
 /// Bytes of identities that may be set aside in a run: as much as a decoded window may hold.
 pub(crate) const ASIDE_BYTES_MAX: usize = 16 << 20;
@@ -39,21 +41,25 @@ impl SampleSink<'_> {
 
 pub(crate) struct TallySink<'a> {
     canonical: Canonicalizer,
-    /// Rows that wait for their digest, each with its chunk where that is known.
-    batch: DigestBatch<Option<u32>>,
+    /// Rows that wait for their digest, each with its chunk where that is known, and its key where there is a sketch.
+    batch: DigestBatch<(Option<u32>, Option<SketchKey>)>,
     tallies: Tallies<'a>,
 }
+
+/// The tallies of all chunks that have rows, and the sketch where one was made.
+pub(crate) type Tallied = (Vec<(u32, Tally)>, Option<TableSketch>);
 
 struct Tallies<'a> {
     filer: Filer<'a>,
     slice: &'a Slice,
     of_chunks: Vec<Tally>,
+    sketch: Option<TableSketch>,
 }
 
 impl<'a> TallySink<'a> {
-    pub(crate) fn new(shape: &'a Shape, chunking: &'a Chunking, slice: &'a Slice) -> Self {
+    pub(crate) fn new(shape: &'a Shape, chunking: &'a Chunking, slice: &'a Slice, sketch: Option<TableSketch>) -> Self {
         let of_chunks = vec![Tally::default(); chunking.count() as usize];
-        let tallies = Tallies { filer: Filer::new(shape, chunking), slice, of_chunks };
+        let tallies = Tallies { filer: Filer::new(shape, chunking), slice, of_chunks, sketch };
         Self { canonical: shape.canonicalizer(), batch: DigestBatch::default(), tallies }
     }
 
@@ -63,18 +69,20 @@ impl<'a> TallySink<'a> {
         if let Some(chunk) = chunk {
             check_inside(self.tallies.slice, chunk)?;
         }
-        self.batch.push(row.image(), chunk, |chunk, digest| self.tallies.add(chunk, digest))
+        let key = self.tallies.sketch.as_ref().and_then(|_| self.tallies.filer.sketch_key());
+        self.batch.push(row.image(), (chunk, key), |(chunk, key), digest| self.tallies.add(chunk, key, digest))
     }
 
-    /// The tallies of all chunks that have rows.
-    pub(crate) fn finish(mut self) -> Result<Vec<(u32, Tally)>> {
-        self.batch.finish(|chunk, digest| self.tallies.add(chunk, digest))?;
-        Ok((0..).zip(self.tallies.of_chunks).filter(|(_, tally)| tally.rows() > 0).collect())
+    /// The tallies of all chunks that have rows, and the sketch.
+    pub(crate) fn finish(mut self) -> Result<Tallied> {
+        self.batch.finish(|(chunk, key), digest| self.tallies.add(chunk, key, digest))?;
+        let Tallies { of_chunks, sketch, .. } = self.tallies;
+        Ok(((0..).zip(of_chunks).filter(|(_, tally)| tally.rows() > 0).collect(), sketch))
     }
 }
 
 impl Tallies<'_> {
-    fn add(&mut self, chunk: Option<u32>, digest: &RowDigest) -> Result<()> {
+    fn add(&mut self, chunk: Option<u32>, key: Option<SketchKey>, digest: &RowDigest) -> Result<()> {
         let chunk = match chunk {
             Some(chunk) => chunk,
             None => {
@@ -85,6 +93,9 @@ impl Tallies<'_> {
         };
         if let Some(tally) = self.of_chunks.get_mut(chunk as usize) {
             tally.add(digest);
+        }
+        if let (Some(sketch), Some(key)) = (&mut self.sketch, key) {
+            sketch.add(&key, digest);
         }
         Ok(())
     }
@@ -109,6 +120,8 @@ pub(crate) struct DigestSink<'a> {
     image: Vec<u8>,
     /// Rows that wait for their digest.
     batch: DigestBatch<Waiting>,
+    /// Only the rows of these keys, if not all, and but for those that do not count.
+    only: Option<(&'a Wanted, Option<&'a Advance>)>,
     listed: Listed<'a>,
 }
 
@@ -139,17 +152,29 @@ impl<'a> DigestSink<'a> {
             unit,
         };
         let fields = shape.columns().len();
-        Self { canonical: shape.canonicalizer(), fields, image: Vec::new(), batch: DigestBatch::default(), listed }
+        let batch = DigestBatch::default();
+        Self { canonical: shape.canonicalizer(), fields, image: Vec::new(), batch, only: None, listed }
+    }
+
+    /// Takes only the rows of some keys, of those that count.
+    pub(crate) fn only(self, wanted: &'a Wanted, advance: Option<&'a Advance>) -> Self {
+        Self { only: Some((wanted, advance)), ..self }
     }
 
     pub(crate) fn take(&mut self, tuple: &[u8]) -> Result<()> {
         let position = split_position(tuple, self.fields, POSITION_FIELDS, &mut self.image)?.at;
+        if self.only.and_then(|(_, advance)| advance).is_some_and(|advance| advance.leaves_out(position)) {
+            return Ok(());
+        }
         let row = self.canonical.row(&self.image)?;
         let chunk = self.listed.filer.chunk_of_row(&row)?;
         if chunk.is_some_and(|chunk| self.listed.unit.chunks.binary_search(&chunk).is_err()) {
             return Ok(());
         }
         let key = self.listed.filer.key_hash_of_row(&row)?;
+        if self.only.is_some_and(|(wanted, _)| !wanted.has(key.as_ref())) {
+            return Ok(());
+        }
         let waiting = Waiting { chunk, key, position };
         self.batch.push(row.image(), waiting, |waiting, digest| {
             self.listed.take(&waiting, digest);
@@ -335,9 +360,9 @@ mod tests {
     }
 
     fn tallies(shape: &Shape, chunking: &Chunking, slice: &Slice, rows: &[Vec<u8>]) -> Result<Vec<(u32, Tally)>> {
-        let mut sink = TallySink::new(shape, chunking, slice);
+        let mut sink = TallySink::new(shape, chunking, slice, None);
         rows.iter().try_for_each(|row| sink.take(row))?;
-        sink.finish()
+        Ok(sink.finish()?.0)
     }
 
     /// Row by row.

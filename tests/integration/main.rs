@@ -38,6 +38,7 @@ mod referee;
 mod restore_point;
 mod review;
 mod roles;
+mod scattered;
 mod scope;
 mod sequences;
 mod sessions;
