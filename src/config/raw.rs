@@ -331,6 +331,7 @@ mod tests {
         assert_eq!(config.lag_timeout, DEFAULT_LAG_TIMEOUT);
         assert_eq!(config.snapshot_age_max, DEFAULT_SNAPSHOT_AGE_MAX);
         assert!(!config.show_values);
+        assert_eq!(config.scan, ScanMode::Rows);
     }
 
     #[test]
@@ -358,6 +359,7 @@ mod tests {
             scope: Some("published".to_owned()),
             checks: list(&["rows", " sum"]),
             chunk_rows: Some(1000),
+            scan: Some("digest64".to_owned()),
             gate: Some("none".to_owned()),
             lag_timeout: Some("30s".to_owned()),
             snapshot_age_max: Some("1h30m".to_owned()),
@@ -372,6 +374,7 @@ mod tests {
         assert_eq!(config.chunk_rows.map(NonZeroU64::get), Some(1000));
         assert_eq!((config.lag_timeout.as_secs(), config.snapshot_age_max.as_secs()), (30, 5400));
         assert!(config.show_values);
+        assert_eq!(config.scan, ScanMode::Digest64);
     }
 
     #[test]
@@ -393,6 +396,7 @@ mod tests {
             (RawSettings { jobs: Some(65), ..raw() }, "--jobs"),
             (RawSettings { jobs: Some(u64::MAX), ..raw() }, "--jobs"),
             (RawSettings { chunk_rows: Some(0), ..raw() }, "--chunk-rows"),
+            (RawSettings { scan: text("fast"), ..raw() }, "--scan"),
             (RawSettings { gate: text("open"), ..raw() }, "--gate"),
             (RawSettings { lag_timeout: text("0s"), ..raw() }, "--lag-timeout must be greater than zero"),
             (RawSettings { lag_timeout: text("-5m"), ..raw() }, "--lag-timeout"),

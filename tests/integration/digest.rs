@@ -38,7 +38,8 @@ const ROWS: &str = r#"
 async fn site(database: &Replicated) {
     database.both(TABLES).await.unwrap();
     database.publisher.sql(ROWS).await.unwrap();
-    database.replicate(ReplicateOptions::default()).await.unwrap();
+    let publication_with = "publish_via_partition_root = true".to_owned();
+    database.replicate(ReplicateOptions { publication_with, ..ReplicateOptions::default() }).await.unwrap();
 }
 
 fn verify(database: &Replicated, how: &str) -> Verify {
@@ -339,6 +340,7 @@ async fn under_writes(label: &str, slot: bool) {
     let ran = Verify::new(&database).args("--checks rows --gate live --scope published --scan digest").run().await;
     assert_eq!(lines::differences(&ran), ["busy changed id=4000 [note]"]);
     database.assert_nothing_left().await;
+    database.both(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await.unwrap();
 }
 
 #[tokio::test]
