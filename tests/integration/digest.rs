@@ -352,3 +352,25 @@ async fn digests_are_of_the_cut_while_writes_go_on() {
 async fn digests_leave_out_what_is_set_aside() {
     under_writes("digest_aside", false).await;
 }
+
+#[tokio::test]
+async fn a_role_that_may_not_hash_has_rows_read() {
+    let lease = shared_pair(14, 16).shared().await.unwrap();
+    let database = lease.database("digest_refused").await.unwrap();
+    database.both("CREATE TABLE t (id integer PRIMARY KEY, v text)").await.unwrap();
+    database.publisher.sql("INSERT INTO t SELECT i, 'v' FROM generate_series(1, 100) i").await.unwrap();
+    database.replicate(ReplicateOptions::default()).await.unwrap();
+    let role = format!("reads_{}", database.publisher.name());
+    database.both(&format!("CREATE ROLE {role} LOGIN; GRANT pg_monitor, pg_read_all_data TO {role}")).await.unwrap();
+    let refuse = "REVOKE EXECUTE ON FUNCTION pg_catalog.hash_record_extended(record, bigint) FROM PUBLIC";
+    database.subscriber.sql(refuse).await.unwrap();
+    let verify = Verify::between(&database.publisher.conninfo_as(&role), &database.subscriber.conninfo_as(&role));
+    let ran = verify.args("--gate none --scope published --checks count,rows --scan digest").run().await;
+    lines::assert_match(&ran);
+    let said = digests(&ran);
+    let why = "t unproven null public.t was read row by row: the subscriber does not hash rows: ";
+    assert!(said.len() == 1 && said[0].starts_with(why), "{said:?}");
+    assert_eq!(ran.table("t")["scan"], "heap scan");
+    database.assert_nothing_left().await;
+    database.both(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await.unwrap();
+}
