@@ -119,8 +119,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let bench = Bench { psql, database, postmasters, report: folder.path().join("report.json"), jobs, rounds };
     for table in tables(rows) {
         println!("{}: {} rows, {rounds} rounds, jobs {jobs}", table.name, table.rows);
-        let mut contenders = vec![bench.wire(&table), bench.verify(&table, "rows", 0)];
-        contenders.push(bench.verify(&table, "count,max,sum,rows", 0));
+        let mut contenders = vec![bench.wire(&table), bench.verify(&table, "rows", "rows", 0)];
+        contenders.push(bench.verify(&table, "count,max,sum,rows", "rows", 0));
+        for scan in ["digest64", "digest"] {
+            contenders.push(bench.verify(&table, "rows", scan, 0));
+        }
+        contenders.push(bench.verify(&table, "count,max,sum,rows", "digest", 0));
         contenders.push(
             bench
                 .psql("the server's own pass alone", format!("SELECT count(*), {} FROM {}", table.figures, table.name)),
@@ -140,7 +144,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let damage = format!("{}{} = 0", table.damage, every.max(1));
             runtime.block_on(bench.database.subscriber.sql(&damage))?;
             println!("{}: {} of the rows different", table.name, table.rows / every.max(1));
-            bench.measure(&[bench.wire(&table), bench.verify(&table, "rows", 1)])?;
+            bench.measure(&[bench.wire(&table), bench.verify(&table, "rows", "rows", 1)])?;
         }
     }
     let Bench { database, .. } = bench;
@@ -193,18 +197,20 @@ impl Bench {
         self.psql("wire limit", format!("COPY {} TO STDOUT (FORMAT binary)", table.name))
     }
 
-    fn verify(&self, table: &Table, checks: &'static str, code: i32) -> Contender {
+    fn verify(&self, table: &Table, checks: &'static str, scan: &'static str, code: i32) -> Contender {
         let sides = self.sides().map(Database::conninfo);
         let (table, report, jobs) = (table.name, self.report.clone(), self.jobs.to_string());
         let commands = move || {
             let mut command = Command::new(env!("CARGO_BIN_EXE_triplecheck"));
             command
                 .args(["verify", "--progress", "none", "--jobs", &jobs, "--scope", "published", "--checks", checks])
+                .args(["--scan", scan])
                 .args(["-t", table, "--publisher", &sides[0], "--subscriber", &sides[1], "--report-json"])
                 .arg(&report);
             vec![command]
         };
-        Contender { name: format!("verify, {checks}"), commands: Box::new(commands), code, ours: true }
+        let digest = if scan == "rows" { String::new() } else { format!(", {scan}") };
+        Contender { name: format!("verify, {checks}{digest}"), commands: Box::new(commands), code, ours: true }
     }
 
     /// reladiff over all columns, where it is installed.
@@ -236,7 +242,7 @@ impl Bench {
         }
         let wire = costs.first().cloned().unwrap_or_default();
         println!(
-            "  {:<28} {:>7} {:>16} {:>6} {:>12} {:>12} {:>12} {:>9} {:>9}",
+            "  {:<34} {:>7} {:>16} {:>6} {:>12} {:>12} {:>12} {:>9} {:>9}",
             "", "seconds", "", "ratio", "", "client CPU s", "server CPU s", "MiB read", "peak MiB"
         );
         for (contender, costs) in contenders.iter().zip(&costs) {
@@ -250,7 +256,7 @@ impl Bench {
             let read = costs.first().and_then(|cost| cost.bytes);
             let read = read.map_or_else(String::new, |bytes| (bytes >> 20).to_string());
             println!(
-                "  {:<28} {:>7.2} {:>16} {:>5.2}x {:>12} {client:>12.2} {server:>12.2} {read:>9} {peak:>9.0}",
+                "  {:<34} {:>7.2} {:>16} {:>5.2}x {:>12} {client:>12.2} {server:>12.2} {read:>9} {peak:>9.0}",
                 contender.name,
                 seconds[1],
                 format!("({:.2} to {:.2})", seconds[0], seconds[2]),

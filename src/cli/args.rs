@@ -174,6 +174,11 @@ pub(crate) struct Shared {
     #[arg(long, value_name = "N", help_heading = "Comparison")]
     chunk_rows: Option<u64>,
 
+    /// How rows are compared: rows (every row is read), digest (the servers digest each table with 128 bits, and rows are
+    /// read only where the digests differ: no byte-by-byte proof) or digest64 (the same with 64 bits) [default: rows]
+    #[arg(long, value_name = "HOW", help_heading = "Comparison")]
+    scan: Option<String>,
+
     /// When the comparison may begin: live (writes continue), quiesced (writes are stopped and applied) or none (nothing
     /// replicates between the two any more) [default: live]
     #[arg(long, value_name = "MODE", help_heading = "Comparison")]
@@ -231,6 +236,7 @@ impl Shared {
             checks: given(&self.checks),
             jobs: self.jobs,
             chunk_rows: self.chunk_rows,
+            scan: self.scan.clone(),
             gate: self.gate.clone(),
             snapshot_age_max: self.snapshot_age_max.clone(),
             ..self.selection.settings(&self.common)
@@ -332,7 +338,7 @@ mod tests {
     fn every_flag_reaches_the_settings() {
         let parsed = parse(&line(
             "verify --publisher host=a --subscriber postgres://u:p@b --subscription s1 --subscription s2 -t a.* --table b \
-             -T c --exclude-table d --password-command token --scope published --checks count,rows -j 3 --chunk-rows 1000 --gate none \
+             -T c --exclude-table d --password-command token --scope published --checks count,rows -j 3 --chunk-rows 1000 --scan digest --gate none \
              --lag-timeout 10s --snapshot-age-max 1m --samples 7 --show-values --progress none -vv",
         ))
         .unwrap();
@@ -345,7 +351,7 @@ mod tests {
         assert_eq!(settings.scope.as_deref(), Some("published"));
         assert_eq!(settings.checks, Some(vec!["count".to_owned(), "rows".to_owned()]));
         assert_eq!((settings.jobs, settings.chunk_rows, settings.samples), (Some(3), Some(1000), Some(7)));
-        assert_eq!(settings.gate.as_deref(), Some("none"));
+        assert_eq!((settings.scan.as_deref(), settings.gate.as_deref()), (Some("digest"), Some("none")));
         assert_eq!(settings.lag_timeout.as_deref(), Some("10s"));
         assert_eq!(settings.snapshot_age_max.as_deref(), Some("1m"));
         assert_eq!(settings.show_values, Some(true));

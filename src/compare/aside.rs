@@ -85,6 +85,11 @@ impl Aside {
         self.unit_again
     }
 
+    /// Count and sums are there, without what is set aside.
+    pub(super) fn figures_are_known(&mut self) {
+        self.figures_asked = true;
+    }
+
     /// Takes identities in. `None` if there are too many, otherwise whether there was a new one.
     fn add(&mut self, keys: Vec<Values>) -> Option<bool> {
         let before = self.keys.len();

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::compare::aside::Aside;
+use crate::compare::digesting::Digesting;
 use crate::compare::drilling::{Drill, Found};
 use crate::compare::figures::FigurePair;
 use crate::compare::peel::Peels;
@@ -78,6 +79,8 @@ pub struct Case {
     /// The rows that the publisher's snapshot does not hold are still to be read.
     pub(super) images_open: bool,
     pub(super) figures: FigurePair,
+    /// What the servers' digests have said, where they are asked for.
+    pub(super) digesting: Digesting,
     deltas_asked: Option<Vec<usize>>,
     deltas_known: bool,
     pub(super) divergent: Vec<(u32, u64)>,
@@ -111,6 +114,7 @@ impl Case {
             peels: Peels::default(),
             images_open: false,
             figures: FigurePair::default(),
+            digesting: Digesting::default(),
             deltas_asked: None,
             deltas_known: false,
             divergent: Vec::new(),
@@ -180,6 +184,9 @@ impl Case {
     }
 
     pub(super) fn begin(&mut self) -> Vec<Job> {
+        if let Some(jobs) = self.begin_with_digests() {
+            return jobs;
+        }
         // With rows set aside, those that are to be are all known only when the others are read.
         let mut jobs = if self.aside.is_some() { Vec::new() } else { self.ask_figures() };
         if self.table.checks.rows {
@@ -197,6 +204,10 @@ impl Case {
 
     /// Count and sums are taken anew at every sync point: they must be of one pair of snapshots.
     pub(super) fn ask_figures(&mut self) -> Vec<Job> {
+        self.ask_figures_by(&Work::Figures)
+    }
+
+    pub(super) fn ask_figures_by(&mut self, work: &Work) -> Vec<Job> {
         self.figures = FigurePair::default();
         self.deltas_asked = None;
         self.deltas_known = false;
@@ -205,11 +216,11 @@ impl Case {
         if !(wanted || self.table.checks.rows || !self.table.sequence_columns.is_empty()) {
             return Vec::new();
         }
-        self.figures.asked = self.job(Side::Publisher, Work::Figures).asked();
-        Side::BOTH.map(|side| self.job(side, Work::Figures)).into()
+        self.figures.asked = self.job(Side::Publisher, work.clone()).asked();
+        Side::BOTH.map(|side| self.job(side, work.clone())).into()
     }
 
-    fn cut(&mut self) -> Vec<Job> {
+    pub(super) fn cut(&mut self) -> Vec<Job> {
         match plan::sample_spec(&self.table.pair, &self.table.shape, &self.settings.limits) {
             Ok(spec) => vec![self.job(Side::Publisher, Work::Sample(spec))],
             Err(chunking) => self.plan_with(chunking),
@@ -298,9 +309,9 @@ impl Case {
             return Vec::new();
         }
         match (piece, &job.work) {
-            (Piece::Figures(figures), _) => {
+            (Piece::Figures(figures), work) => {
                 *self.figures.values.get_mut(job.side) = Some(figures);
-                self.ask_deltas()
+                if matches!(work, Work::FiguresAndDigest) { self.take_digests() } else { self.ask_deltas() }
             }
             (Piece::Places(places), Work::LookUp(_)) if self.aside.is_some() => self.take_places(job.side, places),
             (Piece::Keys(keys), Work::Keys(_, of)) => self.take_keys(keys, of),
@@ -327,7 +338,7 @@ impl Case {
         }
     }
 
-    fn ask_deltas(&mut self) -> Vec<Job> {
+    pub(super) fn ask_deltas(&mut self) -> Vec<Job> {
         if !self.figures.complete() {
             return Vec::new();
         }
@@ -410,6 +421,11 @@ impl Case {
             }
             ErrorKind::TimedOut => drop(self.fail(Reason::KeptBlocking, text)),
             ErrorKind::Lost | ErrorKind::Connect => drop(self.fail(Reason::ConnectionLost, text)),
+            ErrorKind::Server | ErrorKind::Unsupported
+                if matches!(job.work, Work::FiguresAndDigest) && self.give_up_digests(text.as_str()) =>
+            {
+                self.next_attempt(Reason::ServerError, text);
+            }
             ErrorKind::Changed => self.next_attempt(Reason::ChangedMeanwhile, text),
             ErrorKind::Permission => drop(self.fail(Reason::PermissionDenied, text)),
             ErrorKind::Unsupported => drop(self.fail(Reason::Unsupported, text)),
@@ -463,7 +479,9 @@ impl Case {
             }
             return;
         }
-        self.unfinished |= lost.is_none();
+        // A statement over the whole table that does not end in time would not end in time again.
+        let digesting = lost.is_none() && self.give_up_digests("its digest took longer than --snapshot-age-max");
+        self.unfinished |= lost.is_none() && !digesting;
         self.next_attempt(reason, message);
     }
 
@@ -504,8 +522,9 @@ impl Case {
 
     /// Whether everything is read that is not set aside.
     pub(super) fn is_read(&self) -> bool {
-        let rows =
-            !self.table.checks.rows || (self.plan.is_some() && self.chunks.iter().all(|chunk| chunk.settled.is_some()));
+        let rows = !self.table.checks.rows
+            || self.is_digested()
+            || (self.plan.is_some() && self.chunks.iter().all(|chunk| chunk.settled.is_some()));
         let figures = self.generation > 0 && (self.figures.complete() && self.deltas_known || self.needs_no_figures());
         rows && figures
     }

@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     fn pair(publisher: &str, subscriber: &str) -> FigurePair {
-        let figures = |value: &str| Some(Figures { count: 1, values: vec![Some(value.to_owned())] });
+        let figures = |value: &str| Some(Figures { count: 1, digest: None, values: vec![Some(value.to_owned())] });
         FigurePair {
             asked: vec![ColumnFigure::Sum { column: "c".into(), shortest_text: false }],
             values: Sides::new(figures(publisher), figures(subscriber)),

@@ -3,7 +3,7 @@
 use crate::compare::case::Case;
 use crate::compare::drilling::Found;
 use crate::compare::recheck::Recheck;
-use crate::compare::{Checks, ChunkRecord, ColumnCheck, RowCounts, RowsCheck, TableOutcome, agree, causes};
+use crate::compare::{Checks, ChunkRecord, ColumnCheck, RowCounts, RowsCheck, RowsProof, TableOutcome, agree, causes};
 use crate::plan::{Chunking, KeyText};
 use crate::row::Tally;
 use crate::scan::SequenceColumn;
@@ -32,8 +32,11 @@ pub struct Finished {
 }
 
 impl Case {
-    /// Rows read so far on both sides.
+    /// Rows read so far on both sides; where digests stand for them, those that were digested.
     fn rows_read(&self) -> Sides<u64> {
+        if self.is_digested() {
+            return self.figures.counts().map(Option::unwrap_or_default);
+        }
         Sides::from_fn(|side| self.chunks.iter().map(|chunk| chunk.tallies.get(side).rows()).sum())
     }
 
@@ -57,7 +60,11 @@ impl Case {
         let tallies = |side: Side| -> Option<Vec<Tally>> {
             complete.then(|| self.chunks.iter().map(|chunk| *chunk.tallies.get(side)).collect())
         };
-        let agreed = agree(tallies(Side::Publisher).as_ref(), tallies(Side::Subscriber).as_ref());
+        let agreed = if self.is_digested() {
+            self.digests_agree()
+        } else {
+            agree(tallies(Side::Publisher).as_ref(), tallies(Side::Subscriber).as_ref())
+        };
         let unsettled = self.recheck().and_then(Recheck::unsettled);
         let verdict = match (different, &unsettled) {
             (true, _) => Verdict::Different,
@@ -81,6 +88,8 @@ impl Case {
         }
         Some(RowsCheck {
             verdict,
+            proof: self.is_digested().then_some(RowsProof::Digest),
+            digest: self.digest_check(agreed),
             chunks: self.chunks.len() as u64,
             divergent_chunks: divergent.len() as u64,
             missing,
@@ -106,7 +115,7 @@ impl Case {
         let settled = self.recheck().map(|recheck| recheck.rows).unwrap_or_default();
         let read = self.rows_read();
         let read = Sides::from_fn(|side| read.get(side) + settled.get(side));
-        let was_read = self.table.checks.rows && !self.chunks.is_empty();
+        let was_read = self.table.checks.rows && (!self.chunks.is_empty() || self.is_digested());
         let rows = match (was_read, counts.publisher, counts.subscriber) {
             (true, ..) => Some(RowCounts { publisher: read.publisher, subscriber: read.subscriber }),
             (false, Some(publisher), Some(subscriber)) => Some(RowCounts { publisher, subscriber }),
@@ -123,7 +132,10 @@ impl Case {
             rows,
             causes: if checks.rows.is_some() { causes::likely(&evidence) } else { Vec::new() },
             checks,
-            scan: self.plan.as_ref().map(|plan| plan.scan.name().to_owned()),
+            scan: match &self.plan {
+                None => self.is_digested().then(|| "digest".to_owned()),
+                Some(plan) => Some(plan.scan.name().to_owned()),
+            },
         };
         let maxima = |column: &SequenceColumn| (column.name.clone(), self.sequence_column(&column.name));
         let sequence_ends = self.table.sequence_columns.iter().map(maxima).collect();

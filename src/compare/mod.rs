@@ -7,6 +7,7 @@
 mod aside;
 mod case;
 mod causes;
+mod digesting;
 mod drill;
 mod drilling;
 mod figures;

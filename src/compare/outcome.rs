@@ -26,7 +26,7 @@ pub struct TableOutcome {
     pub checks: Checks,
     /// The likely causes of its differences.
     pub causes: Vec<Cause>,
-    /// How it was read: `heap scan`, `key-range scan`.
+    /// How it was read: `heap scan`, `key-range scan`, `digest` where equal digests made that unnecessary.
     pub scan: Option<String>,
 }
 
@@ -97,11 +97,46 @@ pub struct ColumnCheck {
     pub method: Option<String>,
 }
 
+/// What equality of rows can rest on besides the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RowsProof {
+    /// Equal digests by the servers: no row was read.
+    Digest,
+}
+
+/// The servers' digests of all rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DigestCheck {
+    /// Their bits; null where the table cannot be digested.
+    pub bits: Option<u32>,
+    /// Whether they are equal. Different digests are no verdict: rows were read because of them.
+    pub verdict: Verdict,
+    /// Why there are none, or why rows that differ so are equal all the same, for people.
+    pub message: Option<String>,
+}
+
+impl DigestCheck {
+    /// The exponent of the odds that tables which differ in something that is hashed have equal digests: 106 for 2^-106, as
+    /// far as the server's hash functions behave as random ones do. They are fast ones, not made against an adversary.
+    #[must_use]
+    pub fn strength(&self) -> Option<u32> {
+        // Each sum of 64-bit hashes tells two rows apart by 53 bits.
+        self.bits.map(|bits| bits / 64 * 53)
+    }
+}
+
 /// The row-by-row check.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RowsCheck {
     /// Whether all rows are equal.
     pub verdict: Verdict,
+    /// What that rests on, where it is not the rows themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<RowsProof>,
+    /// What the servers' digests said; with `--scan digest` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<DigestCheck>,
     /// Into how many chunks the table was cut.
     pub chunks: u64,
     /// How many of them differ.

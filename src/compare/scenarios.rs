@@ -18,7 +18,9 @@ use crate::gate::window::{Touched, Value, Values};
 use crate::plan::{Bound, Chunking, KeysOf, Limits, Position, Slice};
 use crate::row::testing::{builtin, column};
 use crate::row::{RowDigest, Shape, SketchKey, Tally, key_hash};
-use crate::scan::{DrillUnit, Entries, Entry, Figures, Job, Piece, SampledRow, Sketches, TableContext, Work};
+use crate::scan::{
+    Digest, DrillUnit, Entries, Entry, Figures, Hashing, Job, Piece, SampledRow, Sketches, TableContext, Work,
+};
 use crate::side::{Side, Sides};
 use crate::sql::QualifiedName;
 use crate::verdict::{Reason, Verdict};
@@ -63,7 +65,15 @@ fn table(keyed: bool, bytes: u64, reservations: Vec<Reservation>) -> Arc<TableCo
         checks: CheckSet::ALL,
         versions: Sides::new(140_000, 160_000),
         sequence_columns: Vec::new(),
+        digest: None,
     })
+}
+
+fn digested_table(keyed: bool, bytes: u64) -> Arc<TableContext> {
+    let mut table = table(keyed, bytes, vec![]);
+    let context = Arc::make_mut(&mut table);
+    context.digest = Some(Digest::new(&context.pair, &context.shape, &Hashing::default(), 128));
+    table
 }
 
 fn settings() -> Settings {
@@ -187,12 +197,14 @@ impl World {
             Work::LookUp(touched) => Piece::Places(self.places(job.side, touched)),
             Work::Keys(_, of) => Piece::Keys(self.keys(job.side, of)),
             Work::Evaluate(expressions) => Piece::Evaluated(vec![Some("false".to_owned()); expressions.len()]),
-            Work::Figures => {
-                let rows: Vec<Row> = self.left(job).into_iter().map(|(_, row)| row).collect();
+            Work::Figures | Work::FiguresAndDigest => {
+                let mut rows: Vec<Row> = self.left(job).into_iter().map(|(_, row)| row).collect();
                 let sum =
                     |pick: fn(&Row) -> i64| (!rows.is_empty()).then(|| rows.iter().map(pick).sum::<i64>().to_string());
                 let values = vec![sum(|row| row.0), sum(|row| row.1)];
-                Piece::Figures(Figures { count: rows.len() as u64, values })
+                rows.sort_unstable();
+                let digest = matches!(job.work, Work::FiguresAndDigest).then(|| vec![Some(format!("{rows:?}"))]);
+                Piece::Figures(Figures { count: rows.len() as u64, digest, values })
             }
             Work::Sample(_) => Piece::Samples(
                 rows.iter().map(|row| Bound { encoded: self.encoded(row), text: vec![row.0.to_string()] }).collect(),
@@ -362,6 +374,7 @@ proptest! {
         keyed: bool,
         bytes in prop_oneof![Just(1_u64 << 20), Just(HUGE)],
         overflows: Option<u64>,
+        digested: bool,
         suspects in prop::option::of(prop::collection::btree_set(0_usize..60, 0..20)),
         fates in prop::collection::vec(fate(), 0..60),
     ) {
@@ -376,7 +389,8 @@ proptest! {
         }
         subscriber.extend(extra);
         let world = World { rows: Sides::new(base, subscriber), keyed, overflows, suspects };
-        let case = run(&world, Case::new(table(keyed, bytes, vec![]), settings()), &fates);
+        let table = if digested { digested_table(keyed, bytes) } else { table(keyed, bytes, vec![]) };
+        let case = run(&world, Case::new(table, settings()), &fates);
         let finished = case.finish();
         let (missing, extra, changed) = world.differences();
         let differ = missing + extra + changed > 0;
@@ -391,6 +405,13 @@ proptest! {
             }
         }
         let checked = finished.outcome.checks.rows.unwrap();
+        prop_assert_eq!(checked.digest.is_some(), digested);
+        if checked.proof.is_some() {
+            // Nothing was read, and nothing is claimed to have been.
+            prop_assert_eq!((checked.verdict, checked.chunks, finished.chunks.len()), (Verdict::Match, 0, 0));
+            prop_assert_eq!(finished.outcome.rows.map(|rows| rows.publisher), Some(world.rows.publisher.len() as u64));
+            return Ok(());
+        }
         if checked.verdict != Verdict::Unproven && finished.outcome.sync_points.len() == 1 {
             prop_assert_eq!((checked.missing, checked.extra, checked.changed), (missing, extra, changed));
             prop_assert_eq!(checked.samples.len() as u64, missing + extra + changed);

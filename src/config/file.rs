@@ -64,6 +64,7 @@ mod tests {
             checks = ["count", "rows"]
             jobs = 8
             chunk-rows = 100000
+            scan = "digest"
             gate = "none"
             lag-timeout = "90s"
             snapshot-age-max = "1h"
@@ -79,6 +80,7 @@ mod tests {
         assert_eq!(settings.exclude_table, Some(vec!["*_log".to_owned()]));
         assert_eq!((settings.jobs, settings.chunk_rows, settings.samples), (Some(8), Some(100_000), Some(5)));
         assert_eq!(settings.snapshot_age_max.as_deref(), Some("1h"));
+        assert_eq!(settings.scan.as_deref(), Some("digest"));
         assert_eq!(settings.show_values, Some(true));
         assert_eq!((settings.wal_interval.as_deref(), settings.long_transaction.as_deref()), (Some("10s"), Some("1m")));
         assert_eq!(read("").unwrap(), RawSettings::default());

@@ -13,7 +13,7 @@ use super::mapping::{RawMapping, TableMapping};
 use super::pattern::TablePattern;
 use super::settings::{
     CheckSet, Config, DEFAULT_JOBS, DEFAULT_LAG_TIMEOUT, DEFAULT_SAMPLES, DEFAULT_SNAPSHOT_AGE_MAX, GateMode, MAX_JOBS,
-    MAX_SAMPLES, Scope,
+    MAX_SAMPLES, ScanMode, Scope,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::side::{Side, Sides};
@@ -53,6 +53,8 @@ pub struct RawSettings {
     pub jobs: Option<u64>,
     /// Target rows in a chunk.
     pub chunk_rows: Option<u64>,
+    /// `rows`, `digest` or `digest64`.
+    pub scan: Option<String>,
     /// `quiesced` or `none`.
     pub gate: Option<String>,
     /// A duration such as `5m`.
@@ -85,6 +87,7 @@ impl fmt::Debug for RawSettings {
             .field("checks", &self.checks)
             .field("jobs", &self.jobs)
             .field("chunk_rows", &self.chunk_rows)
+            .field("scan", &self.scan)
             .field("gate", &self.gate)
             .field("lag_timeout", &self.lag_timeout)
             .field("snapshot_age_max", &self.snapshot_age_max)
@@ -112,6 +115,7 @@ impl RawSettings {
             checks: self.checks.or(lower.checks),
             jobs: self.jobs.or(lower.jobs),
             chunk_rows: self.chunk_rows.or(lower.chunk_rows),
+            scan: self.scan.or(lower.scan),
             gate: self.gate.or(lower.gate),
             lag_timeout: self.lag_timeout.or(lower.lag_timeout),
             snapshot_age_max: self.snapshot_age_max.or(lower.snapshot_age_max),
@@ -145,6 +149,7 @@ impl RawSettings {
                     Some(NonZeroU64::new(rows).ok_or_else(|| usage("--chunk-rows must be greater than zero"))?)
                 }
             },
+            scan: scan(self.scan.as_deref())?,
             gate: gate(self.gate.as_deref())?,
             lag_timeout: duration("--lag-timeout", self.lag_timeout, DEFAULT_LAG_TIMEOUT, MAX_LAG_TIMEOUT)?,
             snapshot_age_max: duration(
@@ -278,6 +283,15 @@ fn gate(name: Option<&str>) -> Result<GateMode> {
     }
 }
 
+fn scan(name: Option<&str>) -> Result<ScanMode> {
+    match name {
+        None | Some("rows") => Ok(ScanMode::Rows),
+        Some("digest") => Ok(ScanMode::Digest),
+        Some("digest64") => Ok(ScanMode::Digest64),
+        Some(other) => Err(usage(format!("--scan: {other:?} is not one of rows, digest, digest64"))),
+    }
+}
+
 pub(super) fn duration(flag: &str, text: Option<String>, default: Duration, max: Duration) -> Result<Duration> {
     let Some(text) = text else { return Ok(default) };
     let parsed = jiff::fmt::friendly::SpanParser::new().parse_duration(text.trim());
@@ -317,6 +331,7 @@ mod tests {
         assert_eq!(config.lag_timeout, DEFAULT_LAG_TIMEOUT);
         assert_eq!(config.snapshot_age_max, DEFAULT_SNAPSHOT_AGE_MAX);
         assert!(!config.show_values);
+        assert_eq!(config.scan, ScanMode::Rows);
     }
 
     #[test]
@@ -344,6 +359,7 @@ mod tests {
             scope: Some("published".to_owned()),
             checks: list(&["rows", " sum"]),
             chunk_rows: Some(1000),
+            scan: Some("digest64".to_owned()),
             gate: Some("none".to_owned()),
             lag_timeout: Some("30s".to_owned()),
             snapshot_age_max: Some("1h30m".to_owned()),
@@ -358,6 +374,7 @@ mod tests {
         assert_eq!(config.chunk_rows.map(NonZeroU64::get), Some(1000));
         assert_eq!((config.lag_timeout.as_secs(), config.snapshot_age_max.as_secs()), (30, 5400));
         assert!(config.show_values);
+        assert_eq!(config.scan, ScanMode::Digest64);
     }
 
     #[test]
@@ -379,6 +396,7 @@ mod tests {
             (RawSettings { jobs: Some(65), ..raw() }, "--jobs"),
             (RawSettings { jobs: Some(u64::MAX), ..raw() }, "--jobs"),
             (RawSettings { chunk_rows: Some(0), ..raw() }, "--chunk-rows"),
+            (RawSettings { scan: text("fast"), ..raw() }, "--scan"),
             (RawSettings { gate: text("open"), ..raw() }, "--gate"),
             (RawSettings { lag_timeout: text("0s"), ..raw() }, "--lag-timeout must be greater than zero"),
             (RawSettings { lag_timeout: text("-5m"), ..raw() }, "--lag-timeout"),

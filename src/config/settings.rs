@@ -42,6 +42,8 @@ pub struct Config {
     pub jobs: NonZeroUsize,
     /// Target rows in a chunk; `None`: by size, at plan time.
     pub chunk_rows: Option<NonZeroU64>,
+    /// Whether rows are compared by digests of the servers first.
+    pub scan: ScanMode,
     /// When the comparison may begin.
     pub gate: GateMode,
     /// How long a sync point is waited for.
@@ -88,6 +90,19 @@ impl GateMode {
             Self::None => "none",
         }
     }
+}
+
+/// How the rows of a table are compared.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScanMode {
+    /// Every row is read.
+    #[default]
+    Rows,
+    /// Both servers digest the table, with two sums of 64-bit hashes; rows are read where the digests differ.
+    Digest,
+    /// The same with one sum.
+    Digest64,
 }
 
 /// The witnesses of a run.

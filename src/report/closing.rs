@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::escape::{name, sentence, shown};
 use super::figures::{counted, duration, len};
 use crate::lsn::Lsn;
-use crate::run::{ColumnCheck, Outcome, SequenceOutcome, TableOutcome};
+use crate::run::{ColumnCheck, DigestCheck, Outcome, SequenceOutcome, TableOutcome};
 use crate::verdict::Verdict;
 
 /// Differing tables that the sentence names; the rest is counted.
@@ -25,7 +25,7 @@ pub(crate) fn sentence_of(outcome: &Outcome) -> String {
         Verdict::Unproven => unproven(outcome),
         Verdict::Different => different(outcome),
     };
-    let mut line = format!("{head}: {body}; {}", read(outcome));
+    let mut line = format!("{head}: {body}{}; {}", digested(outcome), read(outcome));
     if !outcome.excluded.is_empty() {
         line.push_str(&format!("; {} excluded", counted(len(&outcome.excluded), "object", "objects")));
     }
@@ -194,6 +194,24 @@ fn read(outcome: &Outcome) -> String {
     }
 }
 
+/// What equal digests prove: not as much as equal rows.
+fn digested(outcome: &Outcome) -> String {
+    let digests: Vec<&DigestCheck> = outcome
+        .tables
+        .iter()
+        .filter_map(|table| table.checks.rows.as_ref())
+        .filter_map(|rows| rows.proof.and(rows.digest.as_ref()))
+        .collect();
+    // All are of one run.
+    let first = digests.first().and_then(|digest| digest.bits.zip(digest.strength()));
+    let Some((bits, strength)) = first else { return String::new() };
+    let verb = if digests.len() == 1 { "rests" } else { "rest" };
+    format!(
+        "; {} {verb} on equal digests of {bits} bits, not on every byte (odds of a collision about 2^-{strength})",
+        share(digests.len(), outcome)
+    )
+}
+
 /// How a table differs, in a few words: `1 missing, 2 changed`; the checks that saw it where the rows did not.
 pub(crate) fn difference(table: &TableOutcome) -> String {
     let mut parts = Vec::new();
@@ -229,7 +247,7 @@ pub(crate) fn difference(table: &TableOutcome) -> String {
 mod tests {
     use super::*;
     use crate::report::fixtures;
-    use crate::run::SyncPointReport;
+    use crate::run::{RowsProof, SyncPointReport};
 
     #[test]
     fn a_table_that_is_missing_says_so() {
@@ -267,6 +285,15 @@ mod tests {
         outcome.tables.truncate(1);
         outcome.sequences.clear();
         insta::assert_snapshot!(sentence_of(&outcome), @"MATCH: the selected table (1,000,000 rows) holds the same data at 2 sync points between publisher LSN 0/16B3748 and 0/2000000; 8,000,000 rows read on both sides together in 12.3 s.");
+    }
+
+    #[test]
+    fn equal_digests_are_not_called_equal_rows() {
+        let mut outcome = fixtures::matching();
+        let rows = outcome.tables[0].checks.rows.as_mut().unwrap();
+        rows.proof = Some(RowsProof::Digest);
+        rows.digest = Some(DigestCheck { bits: Some(128), verdict: Verdict::Match, message: None });
+        insta::assert_snapshot!(sentence_of(&outcome), @"MATCH: all 4 selected tables (4,000,000 rows) and 1 sequence hold the same data at publisher LSN 0/16B3748 with lag 0; 1 of 4 selected tables rests on equal digests of 128 bits, not on every byte (odds of a collision about 2^-106); 8,000,000 rows read on both sides together in 12.3 s.");
     }
 
     #[test]

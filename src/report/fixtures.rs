@@ -46,6 +46,8 @@ pub(crate) fn table(name: &str) -> TableOutcome {
             sum: Some(vec![]),
             rows: Some(RowsCheck {
                 verdict: Verdict::Match,
+                proof: None,
+                digest: None,
                 chunks: 16,
                 divergent_chunks: 0,
                 missing: 0,
@@ -159,6 +161,8 @@ fn differing_orders() -> TableOutcome {
     let key = |id: &str| object(json!({ "id": id }));
     orders.checks.rows = Some(RowsCheck {
         verdict: Verdict::Different,
+        proof: None,
+        digest: None,
         chunks: 61,
         divergent_chunks: 2,
         missing: 1,
@@ -213,6 +217,8 @@ fn differing_events() -> TableOutcome {
     events.checks.sum = None;
     events.checks.rows = Some(RowsCheck {
         verdict: Verdict::Different,
+        proof: None,
+        digest: None,
         chunks: 64,
         divergent_chunks: 1,
         missing: 0,

@@ -24,6 +24,7 @@ pub fn render(outcome: &Outcome) -> String {
     let mut out = String::new();
     header(&mut out, outcome);
     tables(&mut out, &outcome.tables);
+    digests(&mut out, &outcome.tables);
     details::unproven(&mut out, &outcome.tables);
     for table in outcome.tables.iter().filter(|table| table.verdict == Verdict::Different) {
         details::differing(&mut out, table);
@@ -134,13 +135,29 @@ fn row(table: &TableOutcome) -> Vec<String> {
         Some(rows) if rows.publisher == rows.subscriber => count(rows.publisher),
         Some(rows) => format!("{} / {}", count(rows.publisher), count(rows.subscriber)),
     };
-    let chunks = table.checks.rows.as_ref().map_or_else(|| "-".to_owned(), |rows| count(rows.chunks));
+    let chunks = table.checks.rows.as_ref().map_or_else(
+        || "-".to_owned(),
+        |rows| if rows.proof.is_some() { "digest".to_owned() } else { count(rows.chunks) },
+    );
     let note = match table.verdict {
         Verdict::Match => String::new(),
         Verdict::Unproven => table.reason.map(|reason| reason.code().to_owned()).unwrap_or_default(),
         Verdict::Different => difference(table),
     };
     vec![name(&table.schema, &table.name), rows, chunks, word(table.verdict).to_owned(), note]
+}
+
+/// Where digests did not spare reading rows although they might have.
+fn digests(out: &mut String, tables: &[TableOutcome]) {
+    let rows = tables.iter().filter_map(|table| table.checks.rows.as_ref());
+    let messages: Vec<_> = rows.filter_map(|rows| rows.digest.as_ref()?.message.as_deref()).collect();
+    for (at, message) in messages.iter().take(LISTED_TABLES_MAX).enumerate() {
+        let _ = writeln!(out, "{}digest    {}", if at == 0 { "\n" } else { "" }, sentence(message));
+    }
+    let more = messages.len().saturating_sub(LISTED_TABLES_MAX);
+    if more > 0 {
+        let _ = writeln!(out, "digest    and {more} more, in the JSON report");
+    }
 }
 
 /// The word for a verdict; a difference stands out without colour.

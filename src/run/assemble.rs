@@ -88,7 +88,7 @@ pub(crate) fn outcome(settled: Settled<'_>) -> Outcome {
     let rows = |side: fn(&crate::compare::RowCounts) -> u64| {
         tables
             .iter()
-            .filter(|table| table.checks.rows.is_some())
+            .filter(|table| table.checks.rows.as_ref().is_some_and(|rows| rows.proof.is_none()))
             .filter_map(|table| table.rows.as_ref())
             .map(side)
             .sum()
@@ -221,6 +221,7 @@ fn settings(config: &Config) -> BTreeMap<String, Value> {
         ("checks".to_owned(), json!(checks)),
         ("jobs".to_owned(), json!(config.jobs)),
         ("chunk_rows".to_owned(), json!(config.chunk_rows)),
+        ("scan".to_owned(), json!(config.scan)),
         ("gate".to_owned(), json!(config.gate)),
         ("lag_timeout_seconds".to_owned(), json!(config.lag_timeout.as_secs())),
         ("snapshot_age_max_seconds".to_owned(), json!(config.snapshot_age_max.as_secs())),

@@ -27,8 +27,8 @@ mod testing;
 mod verify;
 
 pub use crate::compare::{
-    Cause, Checks, ChunkRecord, ColumnCheck, DifferenceKind, FigureCheck, RowCounts, RowsCheck, Sample, TableOutcome,
-    Unsettled,
+    Cause, Checks, ChunkRecord, ColumnCheck, DifferenceKind, DigestCheck, FigureCheck, RowCounts, RowsCheck, RowsProof,
+    Sample, TableOutcome, Unsettled,
 };
 pub use crate::gate::causes::{CAUSES, Cause as LagCause};
 pub use crate::plan::{ChunkRange, KeyText};

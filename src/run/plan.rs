@@ -29,7 +29,8 @@ pub async fn plan(config: Config, stop: CancellationToken) -> Result<PlanOutcome
     let work = async {
         let servers = Servers::connect(Arc::clone(&config)).await?;
         let catalog = read_catalog(&servers, &config).await?;
-        let tables = contexts(&catalog, &config).map(|table| planned(&table, &config)).collect();
+        let tables =
+            contexts(&catalog, &config, servers.hashing.as_ref()).map(|table| planned(&table, &config)).collect();
         Ok(PlanOutcome {
             schema_version: SCHEMA_VERSION,
             tool: assemble::tool(),
@@ -49,10 +50,16 @@ pub async fn plan(config: Config, stop: CancellationToken) -> Result<PlanOutcome
 fn planned(table: &TableContext, config: &Config) -> PlannedTable {
     let limits = limits(config);
     let (pair, shape) = (&table.pair, &table.shape);
+    let digest = table.digest.as_ref().filter(|_| config.checks.rows);
+    let (digest, undigested) = match digest {
+        Some(Ok(digest)) => (Some(digest), None),
+        Some(Err(why)) => (None, Some(why)),
+        None => (None, None),
+    };
     let mut statements = Sides::<Vec<String>>::default();
     for side in Side::BOTH {
         let source = Source { pair, side, advance: None };
-        statements.get_mut(side).append(&mut figure_statements(table, source).1);
+        statements.get_mut(side).append(&mut figure_statements(table, source, digest).1);
     }
     let (chunks, chunking) = match plan::sample_spec(pair, shape, &limits) {
         Ok(spec) => {
@@ -77,12 +84,20 @@ fn planned(table: &TableContext, config: &Config) -> PlannedTable {
             statements.get_mut(side).extend(shown.iter().map(of_slice));
         }
     }
+    let (scan, why) = match (digest, undigested) {
+        (Some(digest), _) => (
+            format!("digest, else {}", plan.scan.name()),
+            format!("digested by both servers, {} bits; rows only where that differs: {}", digest.bits(), plan.why),
+        ),
+        (None, Some(undigested)) => (plan.scan.name().to_owned(), format!("{}; not digested: {undigested}", plan.why)),
+        (None, None) => (plan.scan.name().to_owned(), plan.why),
+    };
     let reservation = pair.reservations.first();
     PlannedTable {
         schema: pair.name.schema.clone(),
         name: pair.name.name.clone(),
-        scan: plan.scan.name().to_owned(),
-        why: plan.why,
+        scan,
+        why,
         key: table.column_names().iter().take(shape.key_len()).map(|&name| name.to_owned()).collect(),
         chunks,
         chunked_by: chunked_by.to_owned(),

@@ -7,10 +7,11 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
 use crate::catalog;
-use crate::config::Config;
+use crate::config::{Config, ScanMode};
 use crate::connect::{ClientEncoding, Endpoint, Session, SessionSettings, same_database};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::Keepers;
+use crate::scan::{self, Hashing};
 use crate::side::{Side, Sides};
 
 /// Longest time one statement of a scan session may take: a count of a table of terabytes ends within it.
@@ -27,6 +28,8 @@ pub(crate) struct Servers {
     /// For questions outside of any transaction; shared with the monitor.
     pub(crate) control: Sides<Arc<Session>>,
     pub(crate) facts: Sides<catalog::ServerFacts>,
+    /// How they hash, where they are to digest tables.
+    pub(crate) hashing: Option<Hashing>,
 }
 
 fn transaction_limit(config: &Config) -> Duration {
@@ -66,7 +69,11 @@ impl Servers {
         // Where a server does not know its encoding, texts are compared as the bytes they are, on both sides.
         let ascii = facts.publisher.encoding == "SQL_ASCII" || facts.subscriber.encoding == "SQL_ASCII";
         let encoding = if ascii { ClientEncoding::SqlAscii } else { ClientEncoding::Utf8 };
-        Ok(Self { config, endpoints, encoding, control: control.map(Arc::new), facts })
+        let hashing = match config.scan {
+            ScanMode::Rows => None,
+            ScanMode::Digest | ScanMode::Digest64 => Some(scan::hashing(control.as_ref(), &facts).await?),
+        };
+        Ok(Self { config, endpoints, encoding, control: control.map(Arc::new), facts, hashing })
     }
 
     /// Opens the control sessions anew, after sessions were lost.

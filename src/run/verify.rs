@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{self, Catalog, SequencePair, TableIndex, TablePair};
 use crate::compare::{Case, ChunkRecord, Settings, Suspecting};
-use crate::config::{Config, GateMode};
+use crate::config::{Config, GateMode, ScanMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::window::{Touched, Window};
 use crate::gate::{self, Keepers, NotReached, Opened, SyncPoint};
@@ -23,7 +23,7 @@ use crate::run::outcome::Outcome;
 use crate::run::recheck;
 use crate::run::sequences;
 use crate::run::servers::Servers;
-use crate::scan::{SequenceColumn, TableContext};
+use crate::scan::{Digest, Hashing, SequenceColumn, TableContext};
 use crate::side::{Side, Sides};
 use crate::sql::QualifiedName;
 use crate::verdict::Reason;
@@ -68,7 +68,8 @@ pub async fn verify(config: Config, events: Events, stop: CancellationToken) -> 
     }
     let catalog = interruptible(&stop, read_catalog(&servers, &config)).await?;
     events(Event::Catalogued { tables: catalog.tables.len(), findings: catalog.findings.clone() });
-    let cases = contexts(&catalog, &config).map(|table| Progress::Open(Box::new(Case::new(table, settings))));
+    let cases = contexts(&catalog, &config, servers.hashing.as_ref())
+        .map(|table| Progress::Open(Box::new(Case::new(table, settings))));
     let mut run = Run {
         tables: cases.collect(),
         points: Vec::new(),
@@ -122,13 +123,17 @@ pub(crate) async fn read_catalog(servers: &Servers, config: &Config) -> Result<C
 }
 
 /// What all jobs of each table share.
-pub(crate) fn contexts<'a>(catalog: &'a Catalog, config: &'a Config) -> impl Iterator<Item = Arc<TableContext>> + 'a {
+pub(crate) fn contexts<'a>(
+    catalog: &'a Catalog,
+    config: &'a Config,
+    hashing: Option<&'a Hashing>,
+) -> impl Iterator<Item = Arc<TableContext>> + 'a {
     let versions = catalog.servers.as_ref().map(|facts| facts.version_num);
     catalog
         .tables
         .iter()
         .enumerate()
-        .map(move |(index, pair)| context(index, pair, versions, &catalog.sequences, config))
+        .map(move |(index, pair)| context(index, pair, versions, &catalog.sequences, config, hashing))
 }
 
 fn context(
@@ -137,6 +142,7 @@ fn context(
     versions: Sides<u32>,
     sequences: &[SequencePair],
     config: &Config,
+    hashing: Option<&Hashing>,
 ) -> Arc<TableContext> {
     let fed = sequences.iter().filter(|_| config.checks.sequence);
     let fed = fed.flat_map(|sequence| sequence.columns.iter().map(move |column| (sequence, column)));
@@ -153,7 +159,17 @@ fn context(
         }
     }
     let shape = Shape::new(pair);
-    Arc::new(TableContext { index, pair: pair.clone(), shape, checks: config.checks, versions, sequence_columns })
+    let bits = if config.scan == ScanMode::Digest64 { 64 } else { 128 };
+    let digest = hashing.map(|hashing| Digest::new(pair, &shape, hashing, bits));
+    Arc::new(TableContext {
+        index,
+        pair: pair.clone(),
+        shape,
+        checks: config.checks,
+        versions,
+        sequence_columns,
+        digest,
+    })
 }
 
 struct Run {
@@ -337,7 +353,14 @@ impl Run {
             for (index, table) in self.tables.iter_mut().enumerate() {
                 let Progress::Open(case) = table else { continue };
                 match pairs.get(&case.table().pair.name) {
-                    Some(pair) => case.renew(context(index, pair, versions, &now.sequences, &self.config)),
+                    Some(pair) => case.renew(context(
+                        index,
+                        pair,
+                        versions,
+                        &now.sequences,
+                        &self.config,
+                        self.servers.hashing.as_ref(),
+                    )),
                     None => {
                         case.give_up(Reason::ChangedMeanwhile, "the table is not there, or not selected, any longer");
                     }
@@ -345,13 +368,20 @@ impl Run {
             }
             let known: HashSet<_> = self.catalog.tables.iter().map(|pair| &pair.name).collect();
             for pair in now.tables.iter().filter(|pair| !known.contains(&pair.name)) {
-                let table = context(self.tables.len(), pair, versions, &now.sequences, &self.config);
+                let table = context(
+                    self.tables.len(),
+                    pair,
+                    versions,
+                    &now.sequences,
+                    &self.config,
+                    self.servers.hashing.as_ref(),
+                );
                 self.tables.push(Progress::Open(Box::new(Case::new(table, self.settings))));
             }
             self.catalog = now;
         } else {
-            let cases =
-                contexts(&now, &self.config).map(|table| Progress::Open(Box::new(Case::new(table, self.settings))));
+            let cases = contexts(&now, &self.config, self.servers.hashing.as_ref())
+                .map(|table| Progress::Open(Box::new(Case::new(table, self.settings))));
             self.tables = cases.collect();
             self.catalog = now;
         }
@@ -449,7 +479,14 @@ impl Run {
                 continue;
             }
             match now.get(&case.table().pair.name) {
-                Some(pair) => case.renew(context(index, pair, versions, &self.catalog.sequences, &self.config)),
+                Some(pair) => case.renew(context(
+                    index,
+                    pair,
+                    versions,
+                    &self.catalog.sequences,
+                    &self.config,
+                    self.servers.hashing.as_ref(),
+                )),
                 None => case.give_up(Reason::ChangedMeanwhile, "the table is not there, or not selected, any longer"),
             }
         }

@@ -15,7 +15,7 @@ use crate::plan::{
 use crate::row::{CopyReader, Fields, Tally};
 use crate::scan::sinks::{DigestSink, KeySink, POSITION_FIELDS, RowSink, SampleSink, TallySink};
 use crate::scan::sketches::KEYS_PER_STATEMENT;
-use crate::scan::{Figures, Job, Piece, Sketches, Work, figure_statements};
+use crate::scan::{Digest, Figures, Job, Piece, Sketches, Work, figure_statements};
 use crate::side::{Side, Sides};
 
 /// Bytes between two reports of progress: some hundred a second at full speed.
@@ -128,7 +128,11 @@ async fn work<'a>(session: &Session, job: &'a Job, context: &Context) -> Result<
     };
     Ok(match &job.work {
         Work::Evaluate(expressions) => (Piece::Evaluated(evaluate(session, expressions).await?), None),
-        Work::Figures => (Piece::Figures(figures(session, job).await?), Some(&Slice::Whole)),
+        Work::Figures => (Piece::Figures(figures(session, job, None).await?), Some(&Slice::Whole)),
+        Work::FiguresAndDigest => {
+            let digest = job.table.digest.as_ref().and_then(|digest| digest.as_ref().ok());
+            (Piece::Figures(figures(session, job, digest).await?), Some(&Slice::Whole))
+        }
         Work::LookUp(touched) => {
             let keys: Vec<_> = touched.lookups.iter().map(|lookup| &lookup.key).collect();
             let finding = Finding::Places(Sameness::wanted(touched));
@@ -264,8 +268,8 @@ pub(crate) async fn evaluate(session: &Session, expressions: &[String]) -> Resul
     Ok(values)
 }
 
-async fn figures(session: &Session, job: &Job) -> Result<Figures> {
-    let (_, statements) = figure_statements(&job.table, job.source());
+async fn figures(session: &Session, job: &Job, digest: Option<&Digest>) -> Result<Figures> {
+    let (_, statements) = figure_statements(&job.table, job.source(), digest);
     let (side, name) = (job.side, &job.table.pair.name);
     let corrupt = || Error::new(ErrorKind::Corrupt, format!("the {side} gave no count of {name}"));
     let mut values = Vec::new();
@@ -275,7 +279,8 @@ async fn figures(session: &Session, job: &Job) -> Result<Figures> {
     }
     let mut values = values.into_iter();
     let count = values.next().flatten().and_then(|text| text.parse().ok()).ok_or_else(corrupt)?;
-    Ok(Figures { count, values: values.collect() })
+    let digest = digest.map(|digest| values.by_ref().take(digest.sums(job.source()).len()).collect());
+    Ok(Figures { count, digest, values: values.collect() })
 }
 
 /// Chunks that are read one by one are counted one by one: the table may be written to before the next sync point.

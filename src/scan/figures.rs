@@ -2,7 +2,7 @@
 
 use crate::catalog::ColumnPair;
 use crate::plan::{Advance, Source, source};
-use crate::scan::TableContext;
+use crate::scan::{Digest, TableContext};
 use crate::side::Side;
 use crate::sql;
 
@@ -15,7 +15,9 @@ const EXPRESSIONS_PER_STATEMENT: usize = 1600;
 pub struct Figures {
     /// `count(*)`.
     pub count: u64,
-    /// One for each expression of [`figure_statements`], in its order; NULL (no values) is `None`.
+    /// The digest of all rows, where it was asked for: exact sums.
+    pub digest: Option<Vec<Option<String>>>,
+    /// One for each other expression of [`figure_statements`], in its order; NULL (no values) is `None`.
     pub values: Vec<Option<String>>,
 }
 
@@ -75,9 +77,13 @@ fn sum_expression(column: &ColumnPair, side: Side) -> Option<(String, bool)> {
 }
 
 /// What is asked of a table, in order, and the statements that ask it of a side. The first value of the first statement
-/// is `count(*)`.
+/// is `count(*)`, and behind it comes the digest, where one is asked for.
 #[must_use]
-pub fn figure_statements(table: &TableContext, of: Source<'_>) -> (Vec<ColumnFigure>, Vec<String>) {
+pub fn figure_statements(
+    table: &TableContext,
+    of: Source<'_>,
+    digest: Option<&Digest>,
+) -> (Vec<ColumnFigure>, Vec<String>) {
     let side = of.side;
     let mut figures = Vec::new();
     let mut expressions = Vec::new();
@@ -92,7 +98,8 @@ pub fn figure_statements(table: &TableContext, of: Source<'_>) -> (Vec<ColumnFig
             expressions.push(expression);
         }
     }
-    expressions.insert(0, "count(*)".to_owned());
+    let first = std::iter::once("count(*)".to_owned());
+    expressions.splice(0..0, first.chain(digest.into_iter().flat_map(|digest| digest.sums(of))));
     let mut last = Vec::new();
     for column in &table.sequence_columns {
         figures.push(ColumnFigure::SequenceColumn { column: column.name.clone() });
@@ -102,17 +109,21 @@ pub fn figure_statements(table: &TableContext, of: Source<'_>) -> (Vec<ColumnFig
         last.push(format!("{end}({})", sql::identifier(name)));
     }
     let mut statements = Vec::new();
-    let mut ask = |expressions: &[String], source: &str| {
-        let chunks = expressions.chunks(EXPRESSIONS_PER_STATEMENT);
-        statements.extend(chunks.map(|expressions| format!("SELECT {} FROM {source}", expressions.join(", "))));
+    let mut digest = digest.map(|digest| digest.source(of));
+    let mut ask = |expressions: &[String], of| {
+        for expressions in expressions.chunks(EXPRESSIONS_PER_STATEMENT) {
+            // The digest is in the first one.
+            let source = digest.take().unwrap_or_else(|| source(of));
+            statements.push(format!("SELECT {} FROM {source}", expressions.join(", ")));
+        }
     };
     if of.advance.is_some_and(Advance::sets_aside) {
         // A sequence has to be beyond the rows that are set aside as well.
-        ask(&expressions, &source(of));
-        ask(&last, &source(Source { advance: None, ..of }));
+        ask(&expressions, of);
+        ask(&last, Source { advance: None, ..of });
     } else {
         expressions.append(&mut last);
-        ask(&expressions, &source(of));
+        ask(&expressions, of);
     }
     (figures, statements)
 }

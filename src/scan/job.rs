@@ -8,11 +8,11 @@ use crate::config::CheckSet;
 use crate::gate::window::{Identity, Touched, Values};
 use crate::plan::{Advance, Bound, Chunking, KeysOf, Position, SampleSpec, Slice, Source, column_names};
 use crate::row::{Shape, Tally};
-use crate::scan::{ColumnFigure, Entry, Figures, SampledRow, TableSketch, Wanted, figure_statements};
+use crate::scan::{ColumnFigure, Digest, Entry, Figures, SampledRow, TableSketch, Wanted, figure_statements};
 use crate::side::{Side, Sides};
 
 /// What all jobs of a table share.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct TableContext {
     /// Its position in the catalog.
     pub index: TableIndex,
@@ -26,6 +26,8 @@ pub struct TableContext {
     pub versions: Sides<u32>,
     /// Columns whose last value is wanted besides, for the sequences that feed them.
     pub sequence_columns: Vec<SequenceColumn>,
+    /// How it is digested, or why it cannot be, where that was asked for.
+    pub digest: Option<Result<Digest, String>>,
 }
 
 impl TableContext {
@@ -74,7 +76,7 @@ impl Job {
     /// What it asks of the columns, where it asks for figures.
     #[must_use]
     pub fn asked(&self) -> Vec<ColumnFigure> {
-        figure_statements(&self.table, self.source()).0
+        figure_statements(&self.table, self.source(), None).0
     }
 }
 
@@ -97,6 +99,8 @@ pub enum Work {
     Sample(SampleSpec),
     /// Count, maxima and sums, by the server.
     Figures,
+    /// The same, and the digest of all rows.
+    FiguresAndDigest,
     /// Reads a slice and files every row under its chunk.
     Tally(Arc<Chunking>, Slice),
 }
@@ -114,6 +118,7 @@ impl Work {
             Self::Keys(..) => "finding changed rows",
             Self::Sample(_) => "sampling keys",
             Self::Figures => "counting and summing",
+            Self::FiguresAndDigest => "digesting",
             Self::Tally(..) => "reading rows",
         }
     }
@@ -127,7 +132,7 @@ impl Work {
             Self::Digests(..) | Self::Locate(_) => 2,
             Self::LookUp(_) | Self::Keys(..) => 3,
             Self::Sample(_) => 4,
-            Self::Figures => 5,
+            Self::Figures | Self::FiguresAndDigest => 5,
             Self::Tally(..) => 6,
         }
     }

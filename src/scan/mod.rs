@@ -1,6 +1,7 @@
 //! All reading of user tables. One job reads one piece of one side in one session, in a transaction of its own that
 //! imports the side's snapshot and ends with the job, so that its locks are let go.
 
+mod digest;
 mod entries;
 mod execute;
 mod figures;
@@ -12,6 +13,7 @@ mod sinks;
 mod sketches;
 mod versions;
 
+pub use digest::{Digest, Hashing, hashing};
 pub(crate) use entries::Entries;
 pub use entries::{ENTRIES_MAX, Entry};
 pub(crate) use execute::evaluate;

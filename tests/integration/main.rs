@@ -6,6 +6,7 @@ mod command_line;
 mod conninfo;
 mod damage;
 mod differential;
+mod digest;
 mod drift;
 mod drill;
 mod equal_keys;

@@ -7,13 +7,13 @@ use triplecheck_testbed::{Replicated, shared_pair};
 use crate::harness::{Ran, Verify};
 use crate::lines;
 
-const PUBLISHER: &str = r#"
+pub(crate) const PUBLISHER: &str = r#"
     CREATE TABLE orders (id integer PRIMARY KEY, note text, "Total" numeric, secret text, at timestamp);
     CREATE TABLE plain (id integer PRIMARY KEY, v text);
     INSERT INTO orders SELECT i, 'n' || i, i * 1.5, 's', '2024-03-30 00:00'::timestamp + i * interval '1 h' FROM generate_series(1, 200) i;
     INSERT INTO plain SELECT i, 'v' FROM generate_series(1, 50) i"#;
 
-const SUBSCRIBER: &str = r#"
+pub(crate) const SUBSCRIBER: &str = r#"
     CREATE SCHEMA "New Shop";
     CREATE TABLE "New Shop".purchase (created timestamptz, number integer PRIMARY KEY, note numeric, remark text, extra text);
     CREATE TABLE plain (id integer PRIMARY KEY, v text);
@@ -21,7 +21,7 @@ const SUBSCRIBER: &str = r#"
     INSERT INTO "New Shop".purchase SELECT '2024-03-30 00:00'::timestamp + i * interval '1 h', i, i * 1.5, 'n' || i FROM generate_series(1, 200) i;
     INSERT INTO plain SELECT i, 'v' FROM generate_series(1, 50) i"#;
 
-const MAPPING: &str = r#"
+pub(crate) const MAPPING: &str = r#"
     [tables."public.orders"]
     subscriber = '"New Shop".purchase'
     columns = { id = "number", note = "remark", Total = "note", at = "created" }

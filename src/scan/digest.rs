@@ -1,0 +1,306 @@
+//! What a server makes of all rows of a table in one pass: sums of 64-bit hashes of rows, so that equal tables need not be
+//! read.
+//!
+//! A hash function that a type brings for hash indexes answers equal values alike, but says nothing of values that differ:
+//! those of `numeric` pass over the sign, those of `bigint` and of all times fold their halves (-1 and 4294967295 are one),
+//! those of arrays pass over dimensions, those of jsonb over nesting, whatever the seed (`hash_numeric_extended`, numeric.c;
+//! `hashint8extended`, hashfunc.c; `hash_array_extended`, arrayfuncs.c; `jsonb_hash_extended`, jsonb_op.c). So only functions
+//! that hash every byte are used ([`HASHED`]); of other types the binary form is hashed ([`SENT`]) or the output text.
+//!
+//! The hash of a record is linear in those of its columns (`hash_record_extended`, rowtypes.c): two rows that swap a value
+//! would sum up to the same. So it goes through another hash before it is summed, as a float8, because `hashint8extended`
+//! would fold it to 32 bits: 53 bits of each sum tell two rows apart.
+
+use crate::catalog::{ServerFacts, TablePair, TypeFacts, TypeKind};
+use crate::connect::Session;
+use crate::error::{ErrorKind, Result};
+use crate::plan::{Source, source};
+use crate::row::{Form, Shape};
+use crate::side::{Side, Sides};
+use crate::sql;
+
+/// The first major with `hash_record_extended` (release notes of PostgreSQL 14).
+const SINCE: u32 = 14;
+/// Seeds of the record hash and of the hash of that, for each sum.
+const SEEDS: [(i64, i64); 2] =
+    [(0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344), (0x2409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89)];
+
+/// Types whose own hash function takes in every byte of what makes two values different, and a few values of each, by which
+/// two servers show that they hash alike. What their own equality passes over is passed over here too: the sign of a float's
+/// zero, blanks at the end of a bpchar.
+const HASHED: [(&str, &[&str]); 18] = [
+    ("bool", &["t", "f"]),
+    ("char", &["a", ""]),
+    ("int2", &["1", "-32768"]),
+    ("int4", &["1", "-2147483648"]),
+    ("oid", &["1", "4294967295"]),
+    ("float4", &["1.5", "-0", "NaN", "-Infinity"]),
+    ("float8", &["0.1", "-0", "NaN", "-Infinity"]),
+    ("date", &["2000-01-02", "-infinity"]),
+    ("text", &["", "a", "a text of more than twelve bytes"]),
+    ("varchar", &["", "a", "a text of more than twelve bytes"]),
+    ("bpchar", &["", "a ", "a text of more than twelve bytes"]),
+    ("name", &["", "a", "a text of more than twelve bytes"]),
+    ("bytea", &["", "\\x00ff", "\\x000102030405060708090a0b0c0d0e0f"]),
+    ("uuid", &["00010203-0405-0607-0809-0a0b0c0d0e0f"]),
+    ("inet", &["192.0.2.1", "2001:db8::1/64"]),
+    ("cidr", &["192.0.2.0/24", "2001:db8::/32"]),
+    ("macaddr", &["08:00:2b:01:02:03"]),
+    ("macaddr8", &["08:00:2b:01:02:03:04:05"]),
+];
+
+/// Types whose binary form is hashed, and the function that sends it: the cheap way to all of a value.
+const SENT: [(&str, &str); 14] = [
+    ("int8", "int8send"),
+    ("numeric", "numeric_send"),
+    ("timestamp", "timestamp_send"),
+    ("timestamptz", "timestamptz_send"),
+    ("time", "time_send"),
+    ("timetz", "timetz_send"),
+    ("interval", "interval_send"),
+    ("money", "cash_send"),
+    ("json", "json_send"),
+    ("jsonb", "jsonb_send"),
+    ("bit", "bit_send"),
+    ("varbit", "varbit_send"),
+    ("pg_lsn", "pg_lsn_send"),
+    ("xid8", "xid8send"),
+];
+
+/// How two servers hash.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hashing {
+    /// Why they can digest no table, if that is so.
+    unusable: Option<String>,
+    /// The types that they hash otherwise.
+    differing: Vec<&'static str>,
+    /// Whether both databases write texts in the same encoding.
+    same_encoding: bool,
+}
+
+/// A query for the hash of some values of each type of [`HASHED`].
+fn probe() -> String {
+    let columns = HASHED.map(|(name, values)| {
+        let value = |value: &&str| {
+            let collation = if collatable(name) { " COLLATE pg_catalog.\"C\"" } else { "" };
+            format!("{}::pg_catalog.{}{collation}", sql::literal(value), sql::identifier(name))
+        };
+        let values: Vec<_> = values.iter().map(value).collect();
+        format!("pg_catalog.hash_record_extended(ROW({}), {})", values.join(", "), SEEDS[0].0)
+    });
+    format!("SELECT {}", columns.join(", "))
+}
+
+fn collatable(name: &str) -> bool {
+    matches!(name, "text" | "varchar" | "bpchar" | "name")
+}
+
+/// Finds out how two servers hash, in sessions outside of any transaction.
+///
+/// # Errors
+/// Where a session was lost.
+pub async fn hashing(sessions: Sides<&Session>, facts: &Sides<ServerFacts>) -> Result<Hashing> {
+    let mut hashing = Hashing {
+        unusable: None,
+        differing: Vec::new(),
+        same_encoding: facts.publisher.encoding == facts.subscriber.encoding,
+    };
+    let mut answers = Sides::<Vec<Option<String>>>::default();
+    for side in Side::BOTH {
+        if facts.get(side).major() < SINCE {
+            hashing.unusable = Some(format!(
+                "the {side} is PostgreSQL {}, which cannot hash rows: that takes {SINCE}",
+                facts.get(side).major()
+            ));
+            return Ok(hashing);
+        }
+        match sessions.get(side).row(&probe()).await {
+            Ok(row) => *answers.get_mut(side) = row,
+            Err(error) if matches!(error.kind(), ErrorKind::Lost | ErrorKind::Cancelled) => return Err(error),
+            Err(error) => {
+                hashing.unusable = Some(format!("the {side} does not hash rows: {error}"));
+                return Ok(hashing);
+            }
+        }
+    }
+    let both = answers.publisher.iter().zip(&answers.subscriber);
+    let differing = HASHED.iter().zip(both).filter(|(_, (publisher, subscriber))| publisher != subscriber);
+    hashing.differing = differing.map(|((name, _), _)| *name).collect();
+    if hashing.differing.contains(&"float8") {
+        hashing.unusable = Some("the two servers hash float8 otherwise".to_owned());
+    }
+    Ok(hashing)
+}
+
+/// How a table is digested.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Digest {
+    sums: usize,
+    /// What of each compared column is hashed.
+    columns: Sides<Vec<String>>,
+}
+
+impl Digest {
+    /// Digests with so many bits: 64, or 128.
+    ///
+    /// # Errors
+    /// Why the servers cannot digest the table, for people.
+    pub fn new(pair: &TablePair, shape: &Shape, hashing: &Hashing, bits: u32) -> Result<Self, String> {
+        if let Some(why) = &hashing.unusable {
+            return Err(why.clone());
+        }
+        let mut columns = Sides::<Vec<String>>::default();
+        for side in Side::BOTH {
+            let expressions = shape.select_list(side);
+            for ((at, form), expression) in shape.columns().zip(shape.forms()).zip(expressions) {
+                let Some(column) = pair.columns.get(at) else { continue };
+                let (hashed, through) = match form {
+                    Form::Verbatim | Form::Canonical(_) => value(column.types.get(side), &expression, hashing),
+                    Form::Text | Form::TextFromLine | Form::Converted(_) => text(&expression, hashing),
+                };
+                if hashing.differing.contains(&through) {
+                    return Err(format!(
+                        "the two servers hash {through} otherwise, which column {} takes",
+                        column.name
+                    ));
+                }
+                columns.get_mut(side).push(hashed);
+            }
+        }
+        if columns.publisher.is_empty() {
+            return Err("it has no column that can be compared".to_owned());
+        }
+        Ok(Self { sums: if bits > 64 { 2 } else { 1 }, columns })
+    }
+
+    /// Bits of the digest.
+    #[must_use]
+    pub fn bits(&self) -> u32 {
+        if self.sums > 1 { 128 } else { 64 }
+    }
+
+    /// A name that no column has.
+    fn record(of: Source<'_>) -> String {
+        let mut name = "record".to_owned();
+        while of.pair.columns.iter().any(|column| column.name_on(of.side) == name) {
+            name.push('_');
+        }
+        sql::identifier(&name)
+    }
+
+    /// The sums over what [`Digest::source`] stands for. A sum of bigints is numeric: it cannot overflow.
+    pub(super) fn sums(&self, of: Source<'_>) -> Vec<String> {
+        let record = Self::record(of);
+        let sum = |(first, second): &(i64, i64)| {
+            format!(
+                "sum(pg_catalog.hashfloat8extended(pg_catalog.hash_record_extended({record}, {first})::pg_catalog.float8, \
+                 {second}))"
+            )
+        };
+        SEEDS.iter().take(self.sums).map(sum).collect()
+    }
+
+    /// What stands behind FROM: the table with a record of what is hashed.
+    ///
+    /// The outer join, which adds nothing and loses nothing, makes the planner compute the record once for each row and not
+    /// once for each sum (a `PlaceHolderVar`, prepjointree.c); what is left is a scan, also by parallel workers.
+    pub(super) fn source(&self, of: Source<'_>) -> String {
+        let names: Vec<_> = of.pair.columns.iter().map(|column| sql::identifier(column.name_on(of.side))).collect();
+        format!(
+            "(SELECT {} FROM {}) AS rows_of_it LEFT JOIN LATERAL (SELECT ROW({}) AS {}) AS of_each ON true",
+            names.join(", "),
+            source(of),
+            self.columns.get(of.side).join(", "),
+            Self::record(of)
+        )
+    }
+}
+
+/// What is hashed of a value, and as which type.
+fn value(facts: &TypeFacts, expression: &str, hashing: &Hashing) -> (String, &'static str) {
+    let base = facts.base();
+    let value = match facts.kind {
+        TypeKind::Domain(_) => format!("{expression}::{}", base.name.to_sql()),
+        _ => expression.to_owned(),
+    };
+    let name = base.builtin().filter(|_| base.kind == TypeKind::Base);
+    if let Some((name, _)) = HASHED.iter().find(|(hashed, _)| name == Some(hashed)) {
+        return if collatable(name) { text(&value, hashing) } else { (value, name) };
+    }
+    if let Some((_, send)) = SENT.iter().find(|(sent, _)| name == Some(sent)) {
+        return (format!("pg_catalog.{send}({value})"), "bytea");
+    }
+    if matches!(base.kind, TypeKind::Enum(_)) {
+        // Its own hash is that of a number that each server gives to the label.
+        return (format!("pg_catalog.enum_send({value})"), "bytea");
+    }
+    text(&sql::output_text(&value), hashing)
+}
+
+/// A text by its bytes, in whatever encoding both servers write it.
+fn text(expression: &str, hashing: &Hashing) -> (String, &'static str) {
+    if hashing.same_encoding {
+        (format!("({expression}) COLLATE pg_catalog.\"C\""), "text")
+    } else {
+        (format!("pg_catalog.textsend(({expression})::pg_catalog.text)"), "bytea")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::row::testing::{builtin, column, pair};
+
+    fn hashing() -> Hashing {
+        Hashing { unusable: None, differing: Vec::new(), same_encoding: true }
+    }
+
+    fn columns(types: &[&str], hashing: &Hashing) -> Result<Vec<String>, String> {
+        let columns = types.iter().map(|name| column(&format!("C {name}"), &builtin(name))).collect();
+        let pair = pair(columns, &[]);
+        Digest::new(&pair, &Shape::new(&pair), hashing, 128).map(|digest| digest.columns.publisher)
+    }
+
+    #[test]
+    fn every_byte_of_a_value_is_hashed() {
+        let types = ["int4", "int8", "numeric", "text", "jsonb", "point"];
+        assert_eq!(
+            columns(&types, &hashing()).unwrap(),
+            [
+                "\"C int4\"",
+                "pg_catalog.int8send(\"C int8\")",
+                "pg_catalog.numeric_send(\"C numeric\")",
+                "(\"C text\") COLLATE pg_catalog.\"C\"",
+                "pg_catalog.jsonb_send(\"C jsonb\")",
+                "(CASE WHEN \"C point\" IS NOT DISTINCT FROM NULL THEN NULL ELSE pg_catalog.format('%s', \"C point\") END) \
+                 COLLATE pg_catalog.\"C\"",
+            ]
+        );
+        // Texts of two encodings are hashed in one.
+        let mixed = Hashing { same_encoding: false, ..hashing() };
+        assert_eq!(columns(&["text"], &mixed).unwrap(), ["pg_catalog.textsend((\"C text\")::pg_catalog.text)"]);
+    }
+
+    #[test]
+    fn what_two_servers_hash_otherwise_is_not_digested() {
+        let differing = |name| Hashing { differing: vec![name], ..hashing() };
+        assert!(columns(&["int4", "int8"], &differing("uuid")).is_ok());
+        let why = columns(&["int4", "uuid"], &differing("uuid")).unwrap_err();
+        assert_eq!(why, "the two servers hash uuid otherwise, which column C uuid takes");
+        assert!(columns(&["int8"], &differing("bytea")).is_err());
+        assert!(columns(&["int4"], &Hashing { unusable: Some("x".to_owned()), ..hashing() }).is_err());
+        assert!(columns(&[], &hashing()).is_err());
+    }
+
+    #[test]
+    fn a_statement_names_no_column_of_the_table() {
+        let pair = pair(vec![column("record", &builtin("int4")), column("record_", &builtin("int4"))], &[]);
+        let digest = Digest::new(&pair, &Shape::new(&pair), &hashing(), 64).unwrap();
+        let of = Source { pair: &pair, side: Side::Publisher, advance: None };
+        assert_eq!(digest.bits(), 64);
+        assert!(
+            digest.source(of).ends_with("(SELECT ROW(\"record\", \"record_\") AS \"record__\") AS of_each ON true")
+        );
+        assert_eq!(digest.sums(of).len(), 1);
+    }
+}
