@@ -1,6 +1,7 @@
 //! The catalogue of findings: their codes are stable, scripts match on them.
 
 use super::model::{Finding, Severity};
+use crate::sql::QualifiedName;
 
 macro_rules! findings {
     ($($name:ident = $code:literal: $meaning:literal,)+) => {
@@ -73,9 +74,16 @@ findings! {
     TableMapped = "table_mapped": "The configuration maps a table or its columns to other names, or leaves columns out.",
     SequenceMissing = "sequence_missing": "A sequence of the publisher does not exist on the subscriber.",
     ExtraSequence = "extra_sequence": "A sequence exists on the subscriber only.",
+    SequenceBehind = "sequence_behind": "A sequence of the subscriber is not safe to use yet, which is no difference while replication is live.",
     SequenceDefinition = "sequence_definition": "A sequence is defined differently on the two sides.",
     PermissionDenied = "permission_denied": "The role may not read something that was selected.",
     NotATable = "not_a_table": "What has the name of a selected table on the subscriber is not a table.",
+}
+
+/// A sequence that is not safe to use while replication is live, and why.
+pub(crate) fn sequence_behind(name: &QualifiedName, why: impl Into<String>) -> Finding {
+    let hint = "set it at cutover, when writes have stopped: triplecheck sequences --emit-sql FILE";
+    Code::SequenceBehind.finding(Severity::Warning, name, why, hint)
 }
 
 /// Whether a finding is about sequences, or about what joins the two sides.

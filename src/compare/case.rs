@@ -456,14 +456,18 @@ impl Case {
         self.forget_differences();
     }
 
-    /// The sync point closes: what is settled stays, the rest goes on at the next one. `lost` says that it closes because
+    /// A sync point closes: what is settled stays, the rest goes on at the next one. `lost` says that it closes because
     /// sessions were lost, and not because of its age.
-    pub fn close(&mut self, lost: Option<&Error>) {
+    pub fn close(&mut self, sync_point: u32, lost: Option<&Error>) {
         if self.is_settled() || self.waits_for_next || self.awaits_recheck() {
             return;
         }
-        self.generation += 1;
         self.waits_for_next = true;
+        if self.sync_point != sync_point {
+            // Its turn did not come: it has lost nothing, and has had no attempt.
+            return;
+        }
+        self.generation += 1;
         let (reason, message) = match lost {
             Some(error) => (Reason::ConnectionLost, error.to_string()),
             None => (Reason::SnapshotAge, age_message(&self.table)),

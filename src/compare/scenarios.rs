@@ -330,7 +330,7 @@ fn run(world: &World, mut case: Case, fates: &[(usize, Fate)]) -> Case {
                 Fate::IsLost => case.failed(job, &failed(ErrorKind::Lost)),
                 Fate::Changed => case.failed(job, &failed(ErrorKind::Changed)),
                 Fate::PointCloses => {
-                    case.close(None);
+                    case.close(point, None);
                     break;
                 }
             };
@@ -428,6 +428,18 @@ proptest! {
 fn nothing_read_is_unproven() {
     let finished = Case::new(table(true, 1, vec![]), settings()).finish();
     assert_eq!((finished.outcome.verdict, finished.outcome.reason), (Verdict::Unproven, Some(Reason::NotRead)));
+}
+
+/// A database that takes more sync points than a table has attempts: its last tables wait for their turn.
+#[test]
+fn a_table_that_no_sync_point_has_reached_loses_no_attempt() {
+    let world = World { rows: Sides::new(vec![(1, 1)], vec![(1, 1)]), keyed: true, overflows: None, suspects: None };
+    let mut case = Case::new(table(true, 1, vec![]), settings());
+    for point in 1..=5 {
+        case.close(point, None);
+    }
+    assert!(!case.is_settled());
+    assert_eq!(run(&world, case, &[]).finish().outcome.verdict, Verdict::Match);
 }
 
 #[test]

@@ -21,8 +21,8 @@ pub(crate) fn sentence_of(outcome: &Outcome) -> String {
         (Verdict::Different, true) => "DIFFERENT (interrupted)",
     };
     let body = match outcome.verdict {
-        Verdict::Match => matching(outcome),
-        Verdict::Unproven => unproven(outcome),
+        Verdict::Match => matching(outcome) + &to_be_set(outcome),
+        Verdict::Unproven => unproven(outcome) + &to_be_set(outcome),
         Verdict::Different => different(outcome),
     };
     let mut line = format!("{head}: {body}{}; {}", digested(outcome), read(outcome));
@@ -64,12 +64,23 @@ fn matching(outcome: &Outcome) -> String {
         what.push_str(&format!(" ({})", counted(rows, "row", "rows")));
     }
     let mut verb = if outcome.tables.len() == 1 { "holds" } else { "hold" };
-    if !outcome.sequences.is_empty() {
-        let count = counted(len(&outcome.sequences), "sequence", "sequences");
+    let safe = sequences(outcome, Verdict::Match);
+    if !safe.is_empty() {
+        let count = counted(len(&safe), "sequence", "sequences");
         what.push_str(&format!(" and {count}"));
         verb = "hold";
     }
     format!("{what} {verb} the same data {}", place(outcome))
+}
+
+/// Sequences that are not safe to use where that changes no verdict, because replication is live.
+fn to_be_set(outcome: &Outcome) -> String {
+    let count = len(&sequences(outcome, Verdict::Different));
+    if count == 0 {
+        return String::new();
+    }
+    let verb = if count == 1 { "is" } else { "are" };
+    format!("; {} {verb} to be set at cutover", counted(count, "sequence", "sequences"))
 }
 
 fn different(outcome: &Outcome) -> String {

@@ -5,15 +5,16 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::catalog::{Catalog, Missing, ServerFacts, Unpaired};
+use crate::catalog::{Catalog, Finding, Missing, ServerFacts, Unpaired, sequence_behind};
 use crate::compare::{Checks, TableOutcome};
-use crate::config::{CheckSet, Config};
+use crate::config::{CheckSet, Config, GateMode};
 use crate::connect::Endpoint;
 use crate::gate::{NotReached, SyncPoint};
 use crate::run::outcome::{
     Gate, InFlight, Outcome, SCHEMA_VERSION, SequenceOutcome, Server, SyncPointReport, Tool, Totals,
 };
 use crate::side::{Side, Sides};
+use crate::sql::QualifiedName;
 use crate::verdict::{Reason, Verdict};
 
 /// Everything is complete and matches.
@@ -83,8 +84,13 @@ pub(crate) fn outcome(settled: Settled<'_>) -> Outcome {
     } = settled;
     tables.extend(catalog.unpaired.iter().map(unpaired));
     tables.sort_by(|a, b| (&a.schema, &a.name).cmp(&(&b.schema, &b.name)));
-    let verdicts = tables.iter().map(|table| table.verdict).chain(sequences.iter().map(|sequence| sequence.verdict));
+    // Replication does not carry sequences: until writes have stopped, they are behind on every healthy subscriber.
+    let (behind, counting): (Vec<_>, Vec<_>) =
+        sequences.iter().partition(|sequence| config.gate == GateMode::Live && sequence.verdict == Verdict::Different);
+    let verdicts = tables.iter().map(|table| table.verdict).chain(counting.iter().map(|sequence| sequence.verdict));
     let verdict = Verdict::worst_of(verdicts);
+    let mut findings = catalog.findings.clone();
+    findings.extend(behind.into_iter().map(behind_finding));
     let rows = |side: fn(&crate::compare::RowCounts) -> u64| {
         tables
             .iter()
@@ -111,9 +117,15 @@ pub(crate) fn outcome(settled: Settled<'_>) -> Outcome {
         sync_points: sync_points.iter().map(|(point, held)| sync_point(catalog, point, *held)).collect(),
         tables,
         sequences,
-        findings: catalog.findings.clone(),
+        findings,
         totals: Totals { publisher_rows, subscriber_rows, bytes, elapsed_ms: millis(started.1.elapsed()) },
     }
+}
+
+fn behind_finding(sequence: &SequenceOutcome) -> Finding {
+    let name = QualifiedName { schema: sequence.schema.clone(), name: sequence.name.clone() };
+    let why = sequence.message.clone().unwrap_or_else(|| format!("sequence {name} is not safe to use"));
+    sequence_behind(&name, why)
 }
 
 fn millis(duration: Duration) -> u64 {

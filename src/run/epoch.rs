@@ -124,7 +124,7 @@ impl Epoch<'_> {
         }
         for table in state.tables.iter_mut() {
             if let Progress::Open(case) = table {
-                case.close(result.as_ref().err());
+                case.close(self.point.id, result.as_ref().err());
             }
         }
         result

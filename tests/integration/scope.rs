@@ -335,6 +335,28 @@ async fn several_subscriptions_from_one_publisher() {
     let message = ran.json["gate"]["message"].as_str().unwrap();
     assert!(message.contains(&format!("subscription {also} is disabled")), "{message}");
     assert!(!message.contains(&format!("subscription {} is disabled", database.subscription_name())), "{message}");
+
+    // While replication is live they are behind on every healthy subscriber: said, and no difference.
+    let live = |args: &'static str| Verify::new(&database).args("--gate live --lag-timeout 30s").args(args);
+    let ran = live("").run().await;
+    ran.assert_code(0);
+    assert_eq!(ran.sequences().len(), 9);
+    assert_eq!(
+        ran.findings(),
+        [
+            "warning sequence_missing public.gone",
+            "warning sequence_behind public.Un \"called\"",
+            "warning sequence_behind public.behind",
+            "warning sequence_behind public.down",
+            "warning sequence_behind public.gone",
+            "warning sequence_behind public.huge",
+        ]
+    );
+    let (_, last) = closing(live("")).await;
+    assert!(last.starts_with("MATCH: ") && last.contains(" and 4 sequences hold the same data"), "{last}");
+    assert!(last.contains("; 5 sequences are to be set at cutover;"), "{last}");
+    // Nothing else is looked at.
+    live("-t behind").run().await.assert_code(3);
     database.assert_nothing_left().await;
 }
 
@@ -388,7 +410,7 @@ async fn sequences() {
         )
         .await
         .unwrap();
-    let ran = Verify::new(&database).args("--lag-timeout 30s").run().await;
+    let ran = Verify::new(&database).args("--gate quiesced --lag-timeout 30s").run().await;
     ran.assert_code(1);
     assert_eq!(ran.tables(), ["public.orders match -"]);
     assert_eq!(
@@ -414,7 +436,7 @@ async fn sequences() {
     let ran = Verify::new(&database).args("--lag-timeout 30s --checks count,rows").run().await;
     ran.assert_code(0);
     assert!(ran.sequences().is_empty());
-    let ran = Verify::new(&database).args("--lag-timeout 30s -t ahead -t behind").run().await;
+    let ran = Verify::new(&database).args("--gate quiesced --lag-timeout 30s -t ahead -t behind").run().await;
     ran.assert_code(1);
     assert_eq!(ran.sequences(), ["ahead match 11 12", "behind different 106 101"]);
     database.assert_nothing_left().await;
@@ -427,13 +449,14 @@ async fn a_sequence_that_is_behind_its_column() {
     database.both("CREATE TABLE orders (id bigserial PRIMARY KEY, note text)").await.unwrap();
     database.publisher.sql("INSERT INTO orders (note) SELECT 'n' || i FROM generate_series(1, 100) i").await.unwrap();
     database.replicate(ReplicateOptions::default()).await.unwrap();
-    let ran = Verify::new(&database).run().await;
+    let quiesced = || Verify::new(&database).args("--gate quiesced");
+    let ran = quiesced().run().await;
     ran.assert_code(1);
     assert_eq!(
         (ran.tables(), ran.sequences()),
         (vec!["public.orders match -".to_owned()], vec!["orders_id_seq different 101 1".to_owned()])
     );
-    let (_, last) = closing(Verify::new(&database)).await;
+    let (_, last) = closing(quiesced()).await;
     assert!(last.contains("1 sequence is behind"), "{last}");
     // A table that is not selected takes its sequence with it.
     tables(&database, &["other"]).await;
@@ -442,10 +465,10 @@ async fn a_sequence_that_is_behind_its_column() {
     assert!(message.contains("nothing selected"), "{message}");
 
     database.subscriber.sql("SELECT setval('orders_id_seq', 100)").await.unwrap();
-    Verify::new(&database).args("-t orders").run().await.assert_code(0);
+    quiesced().args("-t orders").run().await.assert_code(0);
     // Not behind, but the subscriber's column holds more than the sequence knows of.
     database.subscriber.sql("INSERT INTO orders VALUES (200, 'n')").await.unwrap();
-    let ran = Verify::new(&database).args("-t orders").run().await;
+    let ran = quiesced().args("-t orders").run().await;
     ran.assert_code(1);
     assert_eq!(ran.sequences(), ["orders_id_seq different 101 101"]);
     database.assert_nothing_left().await;
