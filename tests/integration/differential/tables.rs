@@ -129,10 +129,11 @@ impl Table {
 
     /// Writes for the publisher that may be refused, each for itself.
     pub(super) fn writes(&self, dice: &mut Dice, count: usize) -> Vec<String> {
-        // The apply worker finds rows without a key by the equality of all types.
+        // The apply worker finds rows without a key by the equality of all types, and takes the first one: of rows that are
+        // equal and have other texts it may be another one than the publisher's, which is a difference that is there.
         let found = match self.identity {
             Identity::Primary | Identity::Index => true,
-            Identity::Full => self.columns.iter().all(|column| column.kind.ordered()),
+            Identity::Full => self.columns.iter().all(|column| column.kind.exact()),
             Identity::Nothing => false,
         };
         let write = |dice: &mut Dice| match dice.below(6) {

@@ -132,6 +132,10 @@ impl Types {
     }
 }
 
+/// Types two values of which are equal only where their texts are.
+const EXACT: &[&str] =
+    &["boolean", "smallint", "integer", "bigint", "oid", "uuid", "date", "timestamp", "timestamptz", "text", "bytea"];
+
 impl Type {
     /// The type as SQL.
     pub(super) fn sql(&self) -> String {
@@ -150,6 +154,17 @@ impl Type {
             Self::Domain { base, .. } => base.ordered(),
             Self::Composite { attributes, .. } => attributes.iter().all(|attribute| attribute.ordered()),
             Self::Array(element) => element.ordered(),
+        }
+    }
+
+    /// Whether its equality is that of its text.
+    pub(super) fn exact(&self) -> bool {
+        match self {
+            Self::Leaf(leaf) => EXACT.contains(&leaf.sql),
+            Self::Enum { .. } => true,
+            Self::Domain { base, .. } => base.exact(),
+            Self::Composite { attributes, .. } => attributes.iter().all(|attribute| attribute.exact()),
+            Self::Array(element) => element.exact(),
         }
     }
 
