@@ -72,6 +72,7 @@ pub(crate) async fn attempt(
     let opened = Instant::now();
     let (publisher, target) = export(keepers, Side::Publisher, Some(segment)).await?;
     let target = target.ok_or_else(|| unexpected(control.publisher, "its position"))?;
+    tracing::debug!(%target, "publisher's snapshot taken");
     let shown: SnapshotText = publisher.text.parse().map_err(|_| unexpected(control.publisher, "its snapshot"))?;
     // Who has got an identifier since the slot was made is no suspect.
     let suspects: Vec<_> = suspects.into_iter().filter(|suspect| slot.suspects.contains(&suspect.xid)).collect();
@@ -82,17 +83,20 @@ pub(crate) async fn attempt(
         Ok(progress) => progress,
         Err(not_yet) => return Ok(Attempt::NotYet(not_yet, target)),
     };
+    tracing::debug!("applied what it shows");
     let Taken { snapshot, bounds, exact, raise } = match subscriber(control, keepers, request, &before).await? {
         Ok(taken) => taken,
         Err(not_yet) => return Ok(Attempt::NotYet(not_yet, target)),
     };
     let upto = bounds.iter().map(|bounds| bounds.upto).max().unwrap_or(target);
+    tracing::debug!(exact, ?bounds, "subscriber's snapshot taken");
     let mut window = Window::new(shown, watched(request.tables), bounds);
     match observe::decode(&slot.session, &slot.name, request.subscriptions, upto, &mut window).await {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::Lost => return Err(error),
         Err(error) => return Ok(Attempt::Undecodable(error, target)),
     }
+    tracing::debug!(transactions = window.transactions(), "window decoded");
     if window.undecided() > UNDECIDED_MAX {
         let message = "too many transactions ended between what the subscriber certainly holds and what it may hold";
         return Ok(Attempt::Undecodable(Error::new(ErrorKind::Unsupported, message), target));

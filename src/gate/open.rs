@@ -229,6 +229,7 @@ async fn live(control: Sides<&Session>, keepers: &Keepers, wait: &mut Wait<'_, '
     let request = wait.request;
     for attempts in 1.. {
         let target = observe::insert_position(control.publisher, request.wal_segment_bytes).await?;
+        tracing::debug!(%target, attempts, "approaching the sync point");
         while let Err(not_yet) = live::approach(control, request, target).await? {
             if !wait.again(&not_yet).await? {
                 return Ok(Err((not_yet, target, None)));

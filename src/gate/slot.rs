@@ -72,6 +72,7 @@ pub(crate) async fn make(publisher: &Session, source: &Subscription, request: &R
         within(patience, &session, &create, "creating a temporary slot").await?;
         0
     };
+    tracing::debug!(behind, "temporary slot made");
     let since = publisher.value("SELECT pg_catalog.clock_timestamp()").await?;
     let since = since.ok_or_else(|| unexpected(publisher, "the time"))?;
     let suspects = observe::suspects(publisher, &since).await?.into_iter().map(|suspect| suspect.xid).collect();

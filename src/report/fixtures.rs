@@ -106,7 +106,7 @@ pub(crate) fn matching() -> Outcome {
             subscription: Some("shop".into()),
             publisher_lsn: lsn,
             applied_lsn: lsn,
-            proof: "exact: nothing was written between the snapshots".into(),
+            proof: "quiesced: no WAL was written between the two snapshots".into(),
             raise: None,
             publisher_snapshot: "750:750:".into(),
             subscriber_snapshot: "812:812:".into(),

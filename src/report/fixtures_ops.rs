@@ -8,14 +8,15 @@ use crate::run::*;
 use crate::side::Sides;
 use crate::verdict::{Reason, Verdict};
 
-/// Asserts that the README shows this very document.
+/// Asserts that docs/reports.md shows this very document.
 #[track_caller]
-pub(crate) fn assert_in_readme(name: &str, document: &str) {
-    let readme = include_str!("../../README.md");
-    let after = readme.split_once(&format!("<!-- json: {name} -->\n```json\n")).expect("the README has it").1;
+pub(crate) fn assert_documented(name: &str, document: &str) {
+    let documentation = include_str!("../../docs/reports.md");
+    let after =
+        documentation.split_once(&format!("<!-- json: {name} -->\n```json\n")).expect("docs/reports.md has it").1;
     let shown = after.split_once("```").expect("the block has an end").0;
     let value = |text| serde_json::from_str::<serde_json::Value>(text).expect("JSON");
-    assert_eq!(value(shown), value(document), "the README's example of {name}");
+    assert_eq!(value(shown), value(document), "the example of {name} in docs/reports.md");
 }
 
 fn sequence(name: &str, verdict: Verdict, next: (&str, Option<&str>), gap: Option<&str>) -> SequenceCheck {

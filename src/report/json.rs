@@ -91,7 +91,7 @@ pub(crate) fn causes(error: &Error) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::fixtures;
+    use crate::report::{fixtures, fixtures_ops};
 
     #[test]
     fn every_outcome_goes_there_and_back() {
@@ -100,6 +100,20 @@ mod tests {
             assert_eq!(parse(&document).unwrap(), outcome);
             assert!(document.ends_with(b"}\n"));
         }
+    }
+
+    #[test]
+    fn the_documented_document() {
+        let mut outcome = fixtures::different();
+        outcome.tables.retain(|table| table.name == "orders");
+        outcome.findings.truncate(1);
+        outcome.excluded.truncate(1);
+        if let Some(rows) = &mut outcome.tables[0].checks.rows {
+            // Those without values, which stand in a report only if asked for.
+            rows.samples.retain(|sample| sample.publisher.is_none());
+        }
+        let document = String::from_utf8(render(&outcome).unwrap()).unwrap();
+        fixtures_ops::assert_documented("verify", &document);
     }
 
     #[test]

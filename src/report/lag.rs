@@ -238,7 +238,7 @@ mod tests {
         assert!(text.lines().filter(|line| line.starts_with("LAG")).count() == 1, "{text}");
     }
 
-    /// The README shows this document.
+    /// docs/reports.md shows this document.
     #[test]
     fn the_json_document() {
         let document = String::from_utf8(crate::report::json::render(&lag_stalled()).unwrap()).unwrap();
@@ -333,7 +333,7 @@ mod tests {
           "findings": []
         }
         "#);
-        crate::report::fixtures_ops::assert_in_readme("lag", &document);
+        crate::report::fixtures_ops::assert_documented("lag", &document);
         assert_eq!(serde_json::from_str::<LagOutcome>(&document).unwrap(), lag_stalled());
     }
 }

@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(serde_json::from_slice::<PlanOutcome>(&document).unwrap(), plan());
     }
 
-    /// The README shows this document.
+    /// docs/reports.md shows this document.
     #[test]
     fn the_json_document() {
         let mut plan = plan();
@@ -260,6 +260,6 @@ mod tests {
           "findings": []
         }
         "#);
-        crate::report::fixtures_ops::assert_in_readme("plan", &document);
+        crate::report::fixtures_ops::assert_documented("plan", &document);
     }
 }

@@ -166,11 +166,9 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_shows_the_document() {
+    fn the_json_document() {
         let document = String::from_utf8(json::render(&outcome()).unwrap()).unwrap();
-        let indented: String = document.lines().map(|line| format!("    {line}\n")).collect();
-        let readme = include_str!("../../README.md");
-        assert!(readme.contains(&indented), "not in README.md:\n{indented}");
+        crate::report::fixtures_ops::assert_documented("preflight", &document);
         assert_eq!(serde_json::from_str::<PreflightOutcome>(&document).unwrap(), outcome());
     }
 

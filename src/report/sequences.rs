@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(last, "MATCH: the next value of all 1 sequence is safe on the subscriber; 1 object excluded.");
     }
 
-    /// The README shows this document.
+    /// docs/reports.md shows this document.
     #[test]
     fn the_json_document() {
         let mut outcome = fixtures::sequences();
@@ -280,7 +280,7 @@ mod tests {
           ]
         }
         "#);
-        crate::report::fixtures_ops::assert_in_readme("sequences", &document);
+        crate::report::fixtures_ops::assert_documented("sequences", &document);
         assert_eq!(serde_json::from_str::<SequencesOutcome>(&document).unwrap(), outcome);
     }
 }

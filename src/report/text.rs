@@ -249,7 +249,7 @@ mod tests {
         publisher   db1.example.org:5432/shop   PostgreSQL 14.23
         subscriber  db2.example.org:5432/shop   PostgreSQL 16.4
         gate        quiesced: publisher LSN 0/16B3748, lag 0 bytes, waited 12 ms
-        proof       exact: nothing was written between the snapshots
+        proof       quiesced: no WAL was written between the two snapshots
 
           table                   rows  chunks  result
           public.customers   1,000,000      16  match
@@ -269,7 +269,7 @@ mod tests {
         publisher   db1.example.org:5432/shop   PostgreSQL 14.23
         subscriber  db2.example.org:5432/shop   PostgreSQL 16.4
         gate        quiesced: publisher LSN 0/16B3748, lag 0 bytes, waited 12 ms
-        proof       exact: nothing was written between the snapshots
+        proof       quiesced: no WAL was written between the two snapshots
 
           table                              rows  chunks  result
           public."Event log"            1,000,000      64  DIFFERENT  12 extra
@@ -372,7 +372,7 @@ mod tests {
         publisher   db1.example.org:5432/shop   PostgreSQL 14.23
         subscriber  db2.example.org:5432/shop   PostgreSQL 16.4
         gate        quiesced: publisher LSN 0/16B3748, lag 0 bytes, waited 12 ms
-        proof       exact: nothing was written between the snapshots
+        proof       quiesced: no WAL was written between the two snapshots
 
           table                  rows  chunks  result
           public.customers  1,000,000      16  match
