@@ -11,6 +11,12 @@ use std::time::Duration;
 /// WAL that a copied slot may make the publisher decode again, in bytes: about ten seconds of it. A long transaction keeps
 /// a slot back; then a new slot is made, which waits for the transactions that run.
 const DECODE_AGAIN_MAX: u64 = 1 << 30;
+/// WAL that is decoded again sooner than a new slot is there, in bytes. Every slot is some seconds of WAL behind: a publisher
+/// writes what a slot can move on by every 15 s (`LOG_SNAPSHOT_INTERVAL_MS`, bgwriter.c).
+const DECODE_AGAIN_FREELY: u64 = 8 << 20;
+/// Longest time for making a new slot where one can be copied as well, in milliseconds: transactions as they are in an
+/// application end sooner, and decoding takes longer.
+const CREATE_QUICKLY_MS: u32 = 500;
 /// Longest time for copying a slot, which waits for nobody.
 const COPY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -59,24 +65,40 @@ async fn within(time: Duration, session: &Session, statement: &str, what: &str) 
 pub(crate) async fn make(publisher: &Session, source: &Subscription, request: &Request<'_>) -> Result<TempSlot> {
     let session = (request.slot_session)().await?;
     let behind = distance(publisher, &source.slot).await?;
-    let behind = if behind <= DECODE_AGAIN_MAX {
+    let behind = if behind > DECODE_AGAIN_MAX {
+        tracing::info!(behind, slot = %source.slot, "decoding from the subscription's slot would take long; making a new one");
+        let patience = CREATE_TIMEOUT.min(request.timeout / 4);
+        within(patience, &session, &create_sql(&session), "creating a temporary slot").await?;
+        0
+    } else if behind > DECODE_AGAIN_FREELY && created_quickly(&session).await? {
+        0
+    } else {
         copy(&session, source).await?;
         behind
-    } else {
-        tracing::info!(behind, slot = %source.slot, "decoding from the subscription's slot would take long; making a new one");
-        let create = format!(
-            "SELECT slot_name FROM pg_catalog.pg_create_logical_replication_slot({}, 'pgoutput', true)",
-            sql::literal(&name(&session))
-        );
-        let patience = CREATE_TIMEOUT.min(request.timeout / 4);
-        within(patience, &session, &create, "creating a temporary slot").await?;
-        0
     };
     tracing::debug!(behind, "temporary slot made");
     let since = publisher.value("SELECT pg_catalog.clock_timestamp()").await?;
     let since = since.ok_or_else(|| unexpected(publisher, "the time"))?;
     let suspects = observe::suspects(publisher, &since).await?.into_iter().map(|suspect| suspect.xid).collect();
     Ok(TempSlot { name: name(&session), session, since, suspects, behind })
+}
+
+fn create_sql(session: &Session) -> String {
+    format!(
+        "SELECT slot_name FROM pg_catalog.pg_create_logical_replication_slot({}, 'pgoutput', true)",
+        sql::literal(&name(session))
+    )
+}
+
+/// Makes a new slot, unless a transaction that runs is in the way of it for too long.
+async fn created_quickly(session: &Session) -> Result<bool> {
+    session.batch(&format!("BEGIN READ ONLY; SET LOCAL statement_timeout = {CREATE_QUICKLY_MS}")).await?;
+    match session.value(&create_sql(session)).await {
+        Ok(_) => session.batch("COMMIT").await.map(|()| true),
+        // The failed statement has taken its slot with it (src/backend/tcop/postgres.c, ReplicationSlotCleanup).
+        Err(error) if error.kind() == ErrorKind::TimedOut => session.batch("ROLLBACK").await.map(|()| false),
+        Err(error) => Err(error),
+    }
 }
 
 /// How far a slot's decoding starts behind the publisher's position, in bytes.
