@@ -112,6 +112,13 @@ pub(crate) fn matching() -> Outcome {
             subscriber_snapshot: "812:812:".into(),
             in_flight: InFlight::default(),
             held_ms: 12_100,
+            held: Held {
+                publisher_xids: Some(1_500),
+                subscriber_xids: Some(1_400),
+                retained_bytes: Some(50_331_648),
+                wal_status: Some("reserved".into()),
+            },
+            ended_early: None,
         }],
         tables: ["customers", "line_items", "orders", "users"].map(table).into(),
         sequences: vec![SequenceOutcome {

@@ -63,6 +63,9 @@ fn header(out: &mut String, outcome: &Outcome) {
     for raise in raises {
         let _ = writeln!(out, "{:<12}{}", "", sentence(raise));
     }
+    for (id, why) in outcome.sync_points.iter().filter_map(|point| Some((point.id, point.ended_early.as_deref()?))) {
+        let _ = writeln!(out, "{:<12}sync point {id} ended early: {}", "", sentence(why));
+    }
     if outcome.sync_points.len() > 1 {
         let points = counted(len(&outcome.sync_points), "sync point", "sync points");
         let _ = writeln!(out, "{:<12}{points}, the first is shown above", "");

@@ -10,6 +10,7 @@ use crate::compare::{Checks, TableOutcome};
 use crate::config::{CheckSet, Config, GateMode};
 use crate::connect::Endpoint;
 use crate::gate::{NotReached, SyncPoint};
+use crate::run::epoch::Closed;
 use crate::run::outcome::{
     Gate, InFlight, Outcome, SCHEMA_VERSION, SequenceOutcome, Server, SyncPointReport, Tool, Totals,
 };
@@ -31,7 +32,7 @@ pub(crate) struct Settled<'a> {
     pub(crate) endpoints: &'a Sides<Endpoint>,
     pub(crate) tables: Vec<TableOutcome>,
     pub(crate) sequences: Vec<SequenceOutcome>,
-    pub(crate) sync_points: &'a [(SyncPoint, Duration)],
+    pub(crate) sync_points: &'a [(SyncPoint, Closed)],
     pub(crate) not_reached: Option<&'a NotReached>,
     pub(crate) started: (jiff::Timestamp, Instant),
     /// Bytes received by COPY.
@@ -84,9 +85,10 @@ pub(crate) fn outcome(settled: Settled<'_>) -> Outcome {
     } = settled;
     tables.extend(catalog.unpaired.iter().map(unpaired));
     tables.sort_by(|a, b| (&a.schema, &a.name).cmp(&(&b.schema, &b.name)));
-    // Replication does not carry sequences: until writes have stopped, they are behind on every healthy subscriber.
+    // Replication does not carry sequences: until writes have stopped, they are behind on every healthy subscriber. One that
+    // is not there cannot be set.
     let (behind, counting): (Vec<_>, Vec<_>) =
-        sequences.iter().partition(|sequence| config.gate == GateMode::Live && sequence.verdict == Verdict::Different);
+        sequences.iter().partition(|sequence| config.gate == GateMode::Live && is_behind(sequence));
     let verdicts = tables.iter().map(|table| table.verdict).chain(counting.iter().map(|sequence| sequence.verdict));
     let verdict = Verdict::worst_of(verdicts);
     let mut findings = catalog.findings.clone();
@@ -114,12 +116,16 @@ pub(crate) fn outcome(settled: Settled<'_>) -> Outcome {
         publisher: server(catalog, endpoints, Side::Publisher),
         subscriber: server(catalog, endpoints, Side::Subscriber),
         gate: gate(config, sync_points.first().map(|(point, _)| point), not_reached),
-        sync_points: sync_points.iter().map(|(point, held)| sync_point(catalog, point, *held)).collect(),
+        sync_points: sync_points.iter().map(|(point, closed)| sync_point(catalog, point, closed)).collect(),
         tables,
         sequences,
         findings,
         totals: Totals { publisher_rows, subscriber_rows, bytes, elapsed_ms: millis(started.1.elapsed()) },
     }
+}
+
+fn is_behind(sequence: &SequenceOutcome) -> bool {
+    sequence.verdict == Verdict::Different && sequence.subscriber_next.is_some()
 }
 
 fn behind_finding(sequence: &SequenceOutcome) -> Finding {
@@ -176,7 +182,7 @@ fn in_flight(point: &SyncPoint) -> InFlight {
     InFlight { transactions: point.in_flight.0, keys: point.in_flight.1 }
 }
 
-fn sync_point(catalog: &Catalog, point: &SyncPoint, held: Duration) -> SyncPointReport {
+fn sync_point(catalog: &Catalog, point: &SyncPoint, closed: &Closed) -> SyncPointReport {
     let subscription = match catalog.subscriptions.as_slice() {
         [subscription] => Some(subscription.name.clone()),
         _ => None,
@@ -191,7 +197,9 @@ fn sync_point(catalog: &Catalog, point: &SyncPoint, held: Duration) -> SyncPoint
         publisher_snapshot: point.snapshots.publisher.text.clone(),
         subscriber_snapshot: point.snapshots.subscriber.text.clone(),
         in_flight: in_flight(point),
-        held_ms: millis(held),
+        held_ms: millis(closed.after),
+        held: closed.held.clone(),
+        ended_early: closed.early.clone(),
     }
 }
 

@@ -9,13 +9,16 @@ use std::time::{Duration, Instant};
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::catalog::Subscription;
 use crate::compare::{After, Case, Finished, Suspecting};
 use crate::connect::Session;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::window::{Problem, Touched};
 use crate::gate::{Keepers, SyncPoint};
 use crate::run::event::{Event, Events};
+use crate::run::holding::{HOLDING_INTERVAL, Holding};
 use crate::run::monitor::{LOOK_INTERVAL, Monitor, Running, give_way};
+use crate::run::outcome::Held;
 use crate::run::queue::Queue;
 use crate::run::servers::Servers;
 use crate::scan::{Context, Done, Job, Sketches, execute};
@@ -37,6 +40,17 @@ pub(crate) type TouchedTables = BTreeMap<u32, Result<Arc<Touched>, Problem>>;
 pub(crate) enum Progress {
     Open(Box<Case>),
     Done(Box<Finished>),
+}
+
+/// How a sync point was used.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Closed {
+    /// How long its snapshots were held.
+    pub(crate) after: Duration,
+    /// What they held back.
+    pub(crate) held: Held,
+    /// Why it ended before its time.
+    pub(crate) early: Option<String>,
 }
 
 enum Ended {
@@ -62,6 +76,7 @@ pub(crate) struct Epoch<'a> {
     pub(crate) keepers: &'a Keepers,
     pub(crate) jobs: usize,
     pub(crate) age_max: Duration,
+    pub(crate) subscriptions: &'a [Subscription],
     pub(crate) events: &'a Events,
     /// Counts the bytes received by COPY.
     pub(crate) bytes: &'a Arc<AtomicU64>,
@@ -84,7 +99,7 @@ impl Epoch<'_> {
     ///
     /// # Errors
     /// Where the run was interrupted, or no session can be had any more. Tables that are not settled stay open.
-    pub(crate) async fn run(&self, tables: &mut [Progress], idle: &mut Idle) -> Result<()> {
+    pub(crate) async fn run(&self, tables: &mut [Progress], idle: &mut Idle, ended: &mut Closed) -> Result<()> {
         let mut pending: Vec<usize> = (0..tables.len()).filter(|&at| matches!(tables[at], Progress::Open(_))).collect();
         let bytes = |at: &usize| match &tables[*at] {
             Progress::Open(case) => case.table().pair.relations.publisher.bytes,
@@ -111,7 +126,10 @@ impl Epoch<'_> {
             live,
             open_failures: 0,
         };
-        let result = self.turn(&mut state, &context).await;
+        let version_num = self.servers.facts.publisher.version_num;
+        let mut holding = Holding::new(self.keepers, self.subscriptions, version_num);
+        let result = self.turn(&mut state, &context, &mut holding, &mut ended.early).await;
+        ended.held = holding.held;
         for running in state.running.values() {
             running.give_way.cancel();
         }
@@ -130,11 +148,19 @@ impl Epoch<'_> {
         result
     }
 
-    async fn turn(&self, state: &mut State<'_>, context: &Arc<Context>) -> Result<()> {
+    async fn turn(
+        &self,
+        state: &mut State<'_>,
+        context: &Arc<Context>,
+        holding: &mut Holding,
+        early: &mut Option<String>,
+    ) -> Result<()> {
         let mut monitor = Monitor::default();
         let mut look = tokio::time::interval(LOOK_INTERVAL);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let deadline = self.point.opened + self.age_max;
+        let mut holding_look = tokio::time::interval(HOLDING_INTERVAL);
+        holding_look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut deadline = self.point.opened + self.age_max;
         let mut told_to_end = false;
         loop {
             let closing = Instant::now() >= deadline;
@@ -169,6 +195,18 @@ impl Epoch<'_> {
                     for what in give_way(&mut state.running, side, &answer?) {
                         tracing::info!(%side, %what, "giving way to a session that waits for us");
                         (self.events)(Event::GaveWay { side, what });
+                    }
+                }
+                _ = holding_look.tick() => {
+                    for side in Side::BOTH {
+                        holding.look(self.servers.control.get(side), side);
+                    }
+                }
+                answer = holding.answer() => {
+                    if let Some(why) = answer?.filter(|_| early.is_none() && !closing) {
+                        tracing::warn!(%why, "the sync point ends early");
+                        deadline = Instant::now();
+                        *early = Some(why);
                     }
                 }
                 () = tokio::time::sleep_until(next_deadline.into()), if !told_to_end => {

@@ -5,6 +5,7 @@ mod cuts;
 mod epoch;
 mod event;
 pub(crate) mod figures;
+mod holding;
 mod lag;
 mod lag_outcome;
 mod lag_record;

@@ -137,6 +137,25 @@ pub struct SyncPointReport {
     pub in_flight: InFlight,
     /// How long the snapshots were held.
     pub held_ms: u64,
+    /// What that held back.
+    #[serde(default)]
+    pub held: Held,
+    /// Why it ended before its time; null where it did not.
+    #[serde(default)]
+    pub ended_early: Option<String>,
+}
+
+/// What the snapshots of a sync point held back while it was open: the most that was seen. Null where nobody was told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Transactions of the publisher since the oldest that its snapshot keeps vacuum from: `age(backend_xmin)`.
+    pub publisher_xids: Option<u64>,
+    /// The same on the subscriber.
+    pub subscriber_xids: Option<u64>,
+    /// WAL in bytes that the publisher keeps for the subscription's slot.
+    pub retained_bytes: Option<u64>,
+    /// The last `wal_status` of that slot.
+    pub wal_status: Option<String>,
 }
 
 /// What was read in all.

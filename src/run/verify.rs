@@ -17,7 +17,7 @@ use crate::plan::Limits;
 use crate::row::Shape;
 use crate::run::assemble::{self, Settled};
 use crate::run::cuts;
-use crate::run::epoch::{Epoch, Idle, Progress, TouchedTables};
+use crate::run::epoch::{Closed, Epoch, Idle, Progress, TouchedTables};
 use crate::run::event::{Event, Events};
 use crate::run::outcome::Outcome;
 use crate::run::recheck;
@@ -177,7 +177,7 @@ struct Run {
     servers: Servers,
     catalog: Catalog,
     tables: Vec<Progress>,
-    points: Vec<(SyncPoint, Duration)>,
+    points: Vec<(SyncPoint, Closed)>,
     not_reached: Option<NotReached>,
     /// The sequences, and their states once they were read.
     sequences: Option<(Vec<SequencePair>, Sides<Vec<sequences::State>>)>,
@@ -297,14 +297,16 @@ impl Run {
             keepers: &keepers,
             jobs: self.config.jobs.get(),
             age_max: self.config.snapshot_age_max,
+            subscriptions: &self.catalog.subscriptions,
             events: &self.events,
             bytes: &self.bytes,
             stop: &self.stop,
         };
-        let result = epoch.run(&mut self.tables, idle).await;
-        let held = point.opened.elapsed();
+        let mut ended = Closed::default();
+        let result = epoch.run(&mut self.tables, idle, &mut ended).await;
+        ended.after = point.opened.elapsed();
         let closed = keepers.close().await;
-        self.points.push((point, held));
+        self.points.push((point, ended));
         result?;
         let settled = self.all_settled();
         match closed {
