@@ -39,6 +39,8 @@ pub struct Settings {
 pub enum After {
     /// It is tried again.
     Retry(Box<Job>),
+    /// These are done in its place.
+    Instead(Vec<Job>),
     /// The table waits for the next sync point, or is settled.
     Dropped,
 }
@@ -324,7 +326,9 @@ impl Case {
                 self.peels.take(job.side, slice, sketch);
                 self.take_tallies(job.side, &tallies, slice)
             }
-            (Piece::Digests(entries, tallies), Work::Locate(_)) => self.take_located(job.side, entries, tallies),
+            (Piece::Digests(entries, tallies), Work::Locate(wanted)) => {
+                self.take_located(job.side, wanted, entries, tallies)
+            }
             (Piece::Digests(entries, tallies), _) => {
                 let Drill::Listing(listing) = &mut self.drill else { return Vec::new() };
                 if listing.take(job.side, entries, tallies) { self.list_complete() } else { Vec::new() }
@@ -419,9 +423,17 @@ impl Case {
                 job.failures += 1;
                 return After::Retry(Box::new(job));
             }
+            // Looking rows up saves time. Without it, they are found among the rows of their chunks.
+            ErrorKind::Server | ErrorKind::Unsupported | ErrorKind::TimedOut
+                if let Work::Locate(wanted) = &job.work =>
+            {
+                tracing::debug!(%error, "rows cannot be looked up by their keys");
+                return After::Instead(self.give_up_locating(wanted));
+            }
             ErrorKind::TimedOut => drop(self.fail(Reason::KeptBlocking, text)),
             ErrorKind::Lost | ErrorKind::Connect => drop(self.fail(Reason::ConnectionLost, text)),
-            ErrorKind::Server | ErrorKind::Unsupported
+            // Also where functions that hash may not be used: whoever may not read the table is told so once more.
+            ErrorKind::Server | ErrorKind::Unsupported | ErrorKind::Permission
                 if matches!(job.work, Work::FiguresAndDigest) && self.give_up_digests(text.as_str()) =>
             {
                 self.next_attempt(Reason::ServerError, text);
@@ -453,6 +465,7 @@ impl Case {
         self.plan = None;
         self.chunks.clear();
         self.aside = None;
+        self.forget_equal_digests();
         self.forget_differences();
     }
 

@@ -71,6 +71,14 @@ impl Case {
         matches!(self.digesting, Digesting::Equal)
     }
 
+    /// Equal digests stand for rows that are to be compared anew, perhaps in another shape, and for none that were set aside
+    /// meanwhile.
+    pub(super) fn forget_equal_digests(&mut self) {
+        if self.is_digested() {
+            self.digesting = Digesting::NotAsked;
+        }
+    }
+
     /// Reads rows from now on, if the digests were asked for and are not there. Says whether that is so.
     pub(super) fn give_up_digests(&mut self, why: impl Into<String>) -> bool {
         let waiting = matches!(self.digesting, Digesting::Asked);

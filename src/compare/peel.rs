@@ -102,15 +102,28 @@ impl Case {
         Some(Side::BOTH.map(|side| self.job(side, Work::Locate(Arc::clone(&wanted)))).into())
     }
 
+    /// Reads the chunks again that the rows of some keys might have explained: a side cannot look them up.
+    pub(super) fn give_up_locating(&mut self, wanted: &Arc<Wanted>) -> Vec<Job> {
+        match &self.drill {
+            Drill::Locating(locating) if Arc::ptr_eq(&locating.wanted, wanted) => {
+                self.drill = Drill::Idle;
+                self.drill_on(None)
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// Takes in a side's rows of these keys.
     pub(super) fn take_located(
         &mut self,
         side: Side,
+        wanted: &Arc<Wanted>,
         entries: Option<Vec<Entry>>,
         tallies: Vec<(u32, Tally)>,
     ) -> Vec<Job> {
         match std::mem::replace(&mut self.drill, Drill::Idle) {
-            Drill::Locating(mut locating) => {
+            // The other side of keys that were given up may still answer.
+            Drill::Locating(mut locating) if Arc::ptr_eq(&locating.wanted, wanted) => {
                 if locating.listing.take(side, entries, tallies) {
                     return self.located(locating);
                 }

@@ -308,6 +308,7 @@ impl Epoch<'_> {
                 tracing::debug!(table = %job.table.pair.name, side = %job.side, %error, "a job failed");
                 match case.failed(job, &error) {
                     After::Retry(job) => vec![*job],
+                    After::Instead(jobs) => jobs,
                     After::Dropped => Vec::new(),
                 }
             }

@@ -9,7 +9,10 @@
 //!
 //! The hash of a record is linear in those of its columns (`hash_record_extended`, rowtypes.c): two rows that swap a value
 //! would sum up to the same. So it goes through another hash before it is summed, as a float8, because `hashint8extended`
-//! would fold it to 32 bits: 53 bits of each sum tell two rows apart.
+//! would fold it to 32 bits: 53 bits of each sum tell two rows apart. Within a wide row it passes over more: it adds up the
+//! hashes of columns times powers of 31, and a difference of such powers can be a multiple of a high power of two, so that
+//! values which change places cancel whatever the seed. So the columns of a wide table make several records, whose hashes,
+//! again as float8, are those of a record in turn.
 
 use crate::catalog::{ServerFacts, TablePair, TypeFacts, TypeKind};
 use crate::connect::Session;
@@ -24,6 +27,10 @@ const SINCE: u32 = 14;
 /// Seeds of the record hash and of the hash of that, for each sum.
 const SEEDS: [(i64, i64); 2] =
     [(0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344), (0x2409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89)];
+/// Columns that one record hash adds up. However two values change places among 16 columns, the difference is their own times
+/// a number that is a multiple of 2^28 at most (all were tried). Among 256, as the Thue-Morse sequence has it, it is a multiple
+/// of 2^64: there is no difference.
+const RECORD_COLUMNS: usize = 16;
 
 /// Types whose own hash function takes in every byte of what makes two values different, and a few values of each, by which
 /// two servers show that they hash alike. What their own equality passes over is passed over here too: the sign of a float's
@@ -179,39 +186,48 @@ impl Digest {
         if self.sums > 1 { 128 } else { 64 }
     }
 
-    /// A name that no column has.
-    fn record(of: Source<'_>) -> String {
+    /// How many records the columns make.
+    fn records(&self, side: Side) -> usize {
+        self.columns.get(side).len().div_ceil(RECORD_COLUMNS)
+    }
+
+    /// Names that no column has, one for each record.
+    fn names(&self, of: Source<'_>) -> impl Iterator<Item = String> {
         let mut name = "record".to_owned();
-        while of.pair.columns.iter().any(|column| column.name_on(of.side) == name) {
+        while of.pair.columns.iter().any(|column| column.name_on(of.side).starts_with(&name)) {
             name.push('_');
         }
-        sql::identifier(&name)
+        (0..self.records(of.side)).map(move |at| sql::identifier(&format!("{name}{at}")))
     }
 
     /// The sums over what [`Digest::source`] stands for. A sum of bigints is numeric: it cannot overflow.
     pub(super) fn sums(&self, of: Source<'_>) -> Vec<String> {
-        let record = Self::record(of);
         let sum = |(first, second): &(i64, i64)| {
-            format!(
-                "sum(pg_catalog.hashfloat8extended(pg_catalog.hash_record_extended({record}, {first})::pg_catalog.float8, \
-                 {second}))"
-            )
+            let hash = |record: &str| format!("pg_catalog.hash_record_extended({record}, {first})::pg_catalog.float8");
+            let mut hashes: Vec<_> = self.names(of).map(|record| hash(&record)).collect();
+            while hashes.len() > 1 {
+                let records = hashes.chunks(RECORD_COLUMNS).map(|hashes| format!("ROW({})", hashes.join(", ")));
+                hashes = records.map(|record| hash(&record)).collect();
+            }
+            format!("sum(pg_catalog.hashfloat8extended({}, {second}))", hashes.concat())
         };
         SEEDS.iter().take(self.sums).map(sum).collect()
     }
 
-    /// What stands behind FROM: the table with a record of what is hashed.
+    /// What stands behind FROM: the table with records of what is hashed.
     ///
-    /// The outer join, which adds nothing and loses nothing, makes the planner compute the record once for each row and not
+    /// The outer join, which adds nothing and loses nothing, makes the planner compute each record once for each row and not
     /// once for each sum (a `PlaceHolderVar`, prepjointree.c); what is left is a scan, also by parallel workers.
     pub(super) fn source(&self, of: Source<'_>) -> String {
         let names: Vec<_> = of.pair.columns.iter().map(|column| sql::identifier(column.name_on(of.side))).collect();
+        let columns = self.columns.get(of.side).chunks(RECORD_COLUMNS);
+        let records =
+            columns.zip(self.names(of)).map(|(columns, name)| format!("ROW({}) AS {name}", columns.join(", ")));
         format!(
-            "(SELECT {} FROM {}) AS rows_of_it LEFT JOIN LATERAL (SELECT ROW({}) AS {}) AS of_each ON true",
+            "(SELECT {} FROM {}) AS rows_of_it LEFT JOIN LATERAL (SELECT {}) AS of_each ON true",
             names.join(", "),
             source(of),
-            self.columns.get(of.side).join(", "),
-            Self::record(of)
+            records.collect::<Vec<_>>().join(", ")
         )
     }
 }
@@ -293,13 +309,33 @@ mod tests {
     }
 
     #[test]
+    fn the_columns_of_a_wide_table_make_several_records() {
+        let sums = |columns: usize| {
+            let columns = (0..columns).map(|at| column(&format!("c{at}"), &builtin("int4"))).collect();
+            let pair = pair(columns, &[]);
+            let digest = Digest::new(&pair, &Shape::new(&pair), &hashing(), 64).unwrap();
+            let of = Source { pair: &pair, side: Side::Publisher, advance: None };
+            (digest.sums(of).concat(), digest.source(of).matches("ROW(").count())
+        };
+        let seed = SEEDS[0].0;
+        let hash = |record: &str| format!("pg_catalog.hash_record_extended({record}, {seed})::pg_catalog.float8");
+        let sum = |hash: String| format!("sum(pg_catalog.hashfloat8extended({hash}, {}))", SEEDS[0].1);
+        assert_eq!(sums(16), (sum(hash("\"record0\"")), 1));
+        let two = format!("ROW({}, {})", hash("\"record0\""), hash("\"record1\""));
+        assert_eq!(sums(17), (sum(hash(&two)), 2));
+        // 1600 columns are 100 records, which are seven, which are one.
+        let (widest, records) = sums(1600);
+        assert_eq!((widest.matches("ROW(").count(), records), (8, 100));
+    }
+
+    #[test]
     fn a_statement_names_no_column_of_the_table() {
         let pair = pair(vec![column("record", &builtin("int4")), column("record_", &builtin("int4"))], &[]);
         let digest = Digest::new(&pair, &Shape::new(&pair), &hashing(), 64).unwrap();
         let of = Source { pair: &pair, side: Side::Publisher, advance: None };
         assert_eq!(digest.bits(), 64);
         assert!(
-            digest.source(of).ends_with("(SELECT ROW(\"record\", \"record_\") AS \"record__\") AS of_each ON true")
+            digest.source(of).ends_with("(SELECT ROW(\"record\", \"record_\") AS \"record__0\") AS of_each ON true")
         );
         assert_eq!(digest.sums(of).len(), 1);
     }

@@ -1,6 +1,7 @@
 //! One binary for all behaviours, so that servers are started once; a module per behaviour.
 
 mod audit;
+mod blind_spots;
 mod certificates;
 mod command_line;
 mod conninfo;
