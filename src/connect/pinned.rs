@@ -116,6 +116,11 @@ static PINS: &[Pin] = &[
     pin("extra_float_digits", Fixed("3")),
     pin("bytea_output", Fixed("hex")),
     pin("lc_monetary", Fixed("C")),
+    // Names of relations, functions and types in values of reg* types.
+    pin("quote_all_identifiers", Fixed("off")),
+    // One value for one text: NULL in an array is NULL, and xml need not be a document.
+    pin("array_nulls", Fixed("on")),
+    pin("xmloption", Fixed("content")),
     // Deadlines of ours, so that a role's defaults cannot end a session that keeps a snapshot, and so that nothing of
     // ours lasts if we stand still.
     pin("lock_timeout", Time(LOCK_TIMEOUT)),
@@ -193,6 +198,9 @@ SET IntervalStyle = 'postgres';
 SET extra_float_digits = '3';
 SET bytea_output = 'hex';
 SET lc_monetary = 'C';
+SET quote_all_identifiers = 'off';
+SET array_nulls = 'on';
+SET xmloption = 'content';
 SET lock_timeout = '10000ms';
 SET statement_timeout = '60000ms';
 SET idle_in_transaction_session_timeout = '45000ms';

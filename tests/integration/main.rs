@@ -55,3 +55,4 @@ mod type_changes;
 mod uncarried;
 mod vanished;
 mod window_keys;
+mod window_more;
