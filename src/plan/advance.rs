@@ -160,9 +160,9 @@ impl Advance {
         let rows: Vec<_> = images
             .iter()
             .map(|(at, image)| {
-                let values = sent.iter().filter_map(|(at, column)| {
-                    image.row.get(*at).map(|value| literal(&column.types.publisher, value))
-                });
+                let values = sent
+                    .iter()
+                    .filter_map(|(at, column)| image.row.get(*at).map(|value| literal(&column.types.publisher, value)));
                 let origin = image.origin.and_then(|origin| self.origins.get(&origin)).copied();
                 let origin = origin.unwrap_or(Position { heap: 0, block: 0, offset: 0 });
                 let mut values: Vec<_> = values.collect();
@@ -437,7 +437,8 @@ fn lookup(
             };
             // What is computed of the others tells no rows apart.
             let sent = |at: &usize| keys.first().and_then(|key| key.get(*at)) != Some(&Value::Computed);
-            let columns: Vec<usize> = (0..).zip(columns).filter(|(at, _)| sent(at)).map(|(_, &column)| column).collect();
+            let columns: Vec<usize> =
+                (0..).zip(columns).filter(|(at, _)| sent(at)).map(|(_, &column)| column).collect();
             let row = |key: &Values| -> String {
                 let texts = key.iter().filter(|value| **value != Value::Computed).map(literal_text);
                 format!("ARRAY[{}]::pg_catalog.text[]", texts.collect::<Vec<_>>().join(", "))
