@@ -6,7 +6,7 @@ use super::fields::Fields;
 use super::queries;
 use super::versions::Major;
 use crate::connect::Session;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 
 /// How a generated column gets its value (`pg_attribute.attgenerated`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub(super) struct Column {
     /// Proven NOT NULL: a constraint that was never validated does not count.
     pub(super) not_null: bool,
     pub(super) generated: Option<Generated>,
+    /// How a stored generated column is computed, where the server told it.
+    pub(super) expression: Option<String>,
     /// `attcollation`; 0 for none.
     pub(super) collation: u32,
     /// The role may read it, by the column or the table.
@@ -63,12 +65,40 @@ pub(super) async fn read(session: &Session, major: Major, tables: &[u32]) -> Res
                 // Virtual, or of a kind that we do not know: either way, not stored.
                 Some(_) => Some(Generated::Virtual),
             },
+            expression: None,
             collation: fields.parse()?,
             readable: fields.flag()?,
         };
         columns.entry(table).or_default().push(column);
     }
+    read_expressions(session, &mut columns).await?;
     Ok(columns)
+}
+
+/// Reads how stored generated columns are computed.
+///
+/// A server that writes out an expression locks its table for a moment (`pg_get_expr`, ruleutils.c). Where another session holds
+/// one of the tables for longer than our patience, nothing is told.
+async fn read_expressions(session: &Session, columns: &mut Columns) -> Result<()> {
+    let stored = |column: &Column| column.generated == Some(Generated::Stored);
+    let tables: Vec<u32> =
+        columns.iter().filter(|(_, columns)| columns.iter().any(stored)).map(|(&table, _)| table).collect();
+    if tables.is_empty() {
+        return Ok(());
+    }
+    let rows = match session.rows_simple(&queries::generation(tables)).await {
+        Ok(rows) => rows,
+        Err(error) if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::Changed) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for row in rows {
+        let mut fields = Fields::new("the generated columns", row);
+        let (table, number): (u32, i16) = (fields.parse()?, fields.parse()?);
+        let expression = fields.optional()?;
+        let of_table = columns.get_mut(&table).into_iter().flatten();
+        of_table.filter(|column| column.number == number).for_each(|column| column.expression.clone_from(&expression));
+    }
+    Ok(())
 }
 
 /// What becomes of a column of the publisher or, if it is there only, of the subscriber.
@@ -136,6 +166,7 @@ mod tests {
             declared: "integer".to_owned(),
             not_null: false,
             generated,
+            expression: None,
             collation: 0,
             readable: true,
         }

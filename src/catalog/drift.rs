@@ -174,6 +174,7 @@ mod tests {
             declared: "integer".to_owned(),
             not_null,
             generated: None,
+            expression: None,
             collation: 0,
             readable: true,
         }

@@ -142,6 +142,7 @@ mod tests {
             declared: "text".to_owned(),
             not_null,
             generated: None,
+            expression: None,
             collation: 100,
             readable: true,
         }

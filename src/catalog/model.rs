@@ -199,6 +199,9 @@ pub struct ColumnPair {
     pub collations: Sides<Option<CollationFacts>>,
     /// The time zone by which a timestamp of one side is a timestamptz of the other, where one is stated.
     pub time_zone: Option<String>,
+    /// How the publisher computes it, where both sides do and replication does not carry it: of a row that it sends, this
+    /// column is missing.
+    pub computed: Option<String>,
 }
 
 impl ColumnPair {

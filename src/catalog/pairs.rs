@@ -157,7 +157,12 @@ impl Draft<'_, '_> {
                     let by_name =
                         |columns: &'_ [columns::Column]| columns.iter().find(|own| own.name == column).cloned();
                     if let (Some(one), Some(other)) = (by_name(own.publisher), by_name(own.subscriber)) {
-                        columns.push(self.column(&one, &other)?);
+                        let mut pair = self.column(&one, &other)?;
+                        let carried = self.carried.columns.as_ref().is_some_and(|names| names.contains(column));
+                        if one.generated.is_some() && other.generated.is_some() && !carried {
+                            pair.computed.clone_from(&one.expression);
+                        }
+                        columns.push(pair);
                     }
                 }
                 Fate::Missing => {
@@ -216,7 +221,7 @@ impl Draft<'_, '_> {
         }
         let subscriber_name = (other.own_name != one.name).then(|| other.own_name.clone());
         let time_zone = self.context.mapping(self.name()).and_then(|mapping| mapping.time_zone.clone());
-        Ok(ColumnPair { name: one.name.clone(), subscriber_name, types, collations, time_zone })
+        Ok(ColumnPair { name: one.name.clone(), subscriber_name, types, collations, time_zone, computed: None })
     }
 
     fn subscriptions(&mut self) {

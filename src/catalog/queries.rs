@@ -115,6 +115,15 @@ pub(super) fn columns(major: Major, tables: impl IntoIterator<Item = u32>) -> St
     )
 }
 
+/// How stored generated columns are computed.
+pub(super) fn generation(tables: impl IntoIterator<Item = u32>) -> String {
+    format!(
+        "SELECT d.adrelid, d.adnum, pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef d JOIN pg_attribute a \
+         ON a.attrelid = d.adrelid AND a.attnum = d.adnum WHERE d.adrelid = ANY ({}) AND a.attgenerated = 's'",
+        oids(tables)
+    )
+}
+
 /// The indexes of tables.
 pub(super) fn indexes(tables: impl IntoIterator<Item = u32>) -> String {
     format!(
@@ -366,6 +375,7 @@ mod tests {
                 relations(),
                 partitions(major),
                 columns(major, [1]),
+                generation([1]),
                 indexes([1]),
                 types(major, [1]),
                 enum_labels([1]),

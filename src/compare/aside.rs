@@ -280,7 +280,7 @@ impl Case {
 pub(super) fn key_text(names: &[&str], key: &Values) -> crate::plan::KeyText {
     let text = |value: &Value| match value {
         Value::Text(text) => serde_json::Value::String(text.to_string()),
-        Value::Null | Value::Unchanged => serde_json::Value::Null,
+        Value::Null | Value::Unchanged | Value::Computed => serde_json::Value::Null,
     };
     names.iter().map(|&name| name.to_owned()).zip(key.iter().map(text)).collect()
 }

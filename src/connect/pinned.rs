@@ -116,9 +116,9 @@ static PINS: &[Pin] = &[
     pin("extra_float_digits", Fixed("3")),
     pin("bytea_output", Fixed("hex")),
     pin("lc_monetary", Fixed("C")),
-    // regclass and its like are written as names.
+    // Names of relations, functions and types in values of reg* types.
     pin("quote_all_identifiers", Fixed("off")),
-    // One value for one text, where rows are made of what was decoded.
+    // One value for one text: NULL in an array is NULL, and xml need not be a document.
     pin("array_nulls", Fixed("on")),
     pin("xmloption", Fixed("content")),
     // Deadlines of ours, so that a role's defaults cannot end a session that keeps a snapshot, and so that nothing of

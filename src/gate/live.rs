@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::catalog::TablePair;
+use crate::catalog::{ColumnPair, TablePair};
 use crate::connect::Session;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::cut::{accept_publisher, accept_subscriber, bounds_of_origin, bounds_of_stream};
@@ -91,7 +91,13 @@ pub(crate) async fn attempt(
     let upto = bounds.iter().map(|bounds| bounds.upto).max().unwrap_or(target);
     tracing::debug!(exact, ?bounds, "subscriber's snapshot taken");
     let mut window = Window::new(shown, watched(request.tables), bounds);
-    match observe::decode(&slot.session, &slot.name, request.subscriptions, upto, &mut window).await {
+    let decoded = if upto == Lsn::default() {
+        // Nothing was ever applied. To the server this position means no end, and it would go on for as long as others write.
+        Ok(())
+    } else {
+        observe::decode(&slot.session, &slot.name, request.subscriptions, upto, &mut window).await
+    };
+    match decoded {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::Lost => return Err(error),
         Err(error) => return Ok(Attempt::Undecodable(error, target)),
@@ -122,7 +128,8 @@ pub(crate) async fn attempt(
 
 fn watched(tables: &[TablePair]) -> HashMap<u32, Watched> {
     let watched = tables.iter().filter_map(|pair| {
-        let columns = pair.columns.iter().map(|column| column.name.clone()).collect();
+        let carried = |column: &ColumnPair| column.computed.is_none().then(|| column.name.clone());
+        let columns = pair.columns.iter().map(carried).collect();
         Some((pair.relations.publisher.oid, Watched { subscription: pair.subscription?, columns }))
     });
     watched.collect()

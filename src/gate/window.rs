@@ -27,6 +27,8 @@ pub enum Value {
     Text(Arc<str>),
     /// What stands in the publisher's snapshot: a large value that no change in the window touched.
     Unchanged,
+    /// What the publisher computes of the others, and does not send.
+    Computed,
 }
 
 /// The compared columns of a row, in the order of [`crate::catalog::TablePair::columns`]; or those of its identity.
@@ -111,8 +113,8 @@ pub enum Problem {
 pub struct Watched {
     /// The subscription that feeds it, as a position.
     pub subscription: usize,
-    /// The names of its compared columns.
-    pub columns: Vec<String>,
+    /// The names of its compared columns; `None` for those that are computed and not sent.
+    pub columns: Vec<Option<String>>,
 }
 
 /// What is known of the position that a subscription's part of the subscriber's snapshot corresponds to.
@@ -142,8 +144,8 @@ enum Change {
 /// How a relation's changes become rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Mapping {
-    /// For each compared column its position in what is sent.
-    columns: Vec<usize>,
+    /// For each compared column its position in what is sent; `None` where it is not.
+    columns: Vec<Option<usize>>,
     identity: Identity,
 }
 
@@ -254,12 +256,15 @@ impl Window {
 
     fn describe(&mut self, relation: &Relation) {
         let Some(watched) = self.watched.get(&relation.oid) else { return };
-        let position = |name: &String| relation.columns.iter().position(|(sent, _)| sent == name);
+        let position = |name: &Option<String>| match name {
+            Some(name) => relation.columns.iter().position(|(sent, _)| sent == name).map(Some),
+            None => Some(None),
+        };
         let columns: Option<Vec<_>> = watched.columns.iter().map(position).collect();
         let mut identity = Vec::new();
         let mut strangers = Vec::new();
         for (name, _) in relation.columns.iter().filter(|(_, key)| *key && relation.identity != b'f') {
-            match watched.columns.iter().position(|known| known == name) {
+            match watched.columns.iter().position(|known| known.as_ref() == Some(name)) {
                 Some(at) => identity.push(at),
                 None => strangers.push(name.as_str()),
             }
@@ -469,16 +474,9 @@ impl Mapping {
     fn row(&self, sent: &[Column<'_>]) -> Result<Values, Problem> {
         self.columns
             .iter()
-            .map(|&at| match sent.get(at) {
-                Some(Column::Null) => Ok(Value::Null),
-                Some(Column::Unchanged) => Ok(Value::Unchanged),
-                Some(Column::Text(bytes)) => match std::str::from_utf8(bytes) {
-                    Ok(text) => Ok(Value::Text(text.into())),
-                    Err(_) => {
-                        Err(Problem::Unsupported("has changed rows with texts that are not valid UTF-8".to_owned()))
-                    }
-                },
-                None => Err(Problem::Changed("has other columns than were described".to_owned())),
+            .map(|at| match at.map(|at| sent.get(at)) {
+                None => Ok(Value::Computed),
+                Some(sent) => value(sent),
             })
             .collect()
     }
@@ -513,10 +511,23 @@ impl Change {
     }
 }
 
+/// A value that was sent.
+fn value(sent: Option<&Column<'_>>) -> Result<Value, Problem> {
+    match sent {
+        Some(Column::Null) => Ok(Value::Null),
+        Some(Column::Unchanged) => Ok(Value::Unchanged),
+        Some(Column::Text(bytes)) => match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(Value::Text(text.into())),
+            Err(_) => Err(Problem::Unsupported("has changed rows with texts that are not valid UTF-8".to_owned())),
+        },
+        None => Err(Problem::Changed("has other columns than were described".to_owned())),
+    }
+}
+
 fn bytes(row: &Values) -> usize {
     let value = |value: &Value| match value {
         Value::Text(text) => VALUE_BYTES + text.len(),
-        Value::Null | Value::Unchanged => VALUE_BYTES,
+        Value::Null | Value::Unchanged | Value::Computed => VALUE_BYTES,
     };
     row.iter().map(value).sum()
 }

@@ -130,16 +130,39 @@ impl Advance {
             groups.entry(unknown.collect()).or_default().push((at, image));
         }
         let queries: Vec<_> = groups.iter().map(|(unknown, images)| self.images_query(pair, unknown, images)).collect();
-        format!("({}) AS image", queries.join(" UNION ALL "))
+        let all = queries.join(" UNION ALL ");
+        if pair.columns.iter().all(|column| column.computed.is_none()) {
+            return format!("({all}) AS image");
+        }
+        // No row of the table, but the collations of its columns, by which their values may be computed. The table's own name
+        // for a row's table is not given on: of an image it would be another one.
+        let (mut sent, mut list) = (Vec::new(), Vec::new());
+        for column in &pair.columns {
+            let name = sql::identifier(&column.name);
+            match &column.computed {
+                // As it is assigned, whatever the expression's own type.
+                Some(expression) => list.push(format!("({expression})::{} AS {name}", column.types.publisher.declared)),
+                None => {
+                    sent.push(name.clone());
+                    list.push(name);
+                }
+            }
+        }
+        sent.push("tableoid AS \"of table\", ctid AS \"at place\"".to_owned());
+        list.push("\"of table\" AS tableoid, \"at place\" AS ctid".to_owned());
+        let none = format!("SELECT {} FROM {} WHERE false", sent.join(", "), from(&pair.relations.publisher));
+        format!("(SELECT {} FROM ({none} UNION ALL {all}) AS one) AS image", list.join(", "))
     }
 
     fn images_query(&self, pair: &TablePair, unknown: &[usize], images: &[(usize, &Image)]) -> String {
         let relation = &pair.relations.publisher;
+        let sent: Vec<_> = (0..).zip(&pair.columns).filter(|(_, column)| column.computed.is_none()).collect();
         let rows: Vec<_> = images
             .iter()
             .map(|(at, image)| {
-                let values =
-                    pair.columns.iter().zip(&image.row).map(|(column, value)| literal(&column.types.publisher, value));
+                let values = sent
+                    .iter()
+                    .filter_map(|(at, column)| image.row.get(*at).map(|value| literal(&column.types.publisher, value)));
                 let origin = image.origin.and_then(|origin| self.origins.get(&origin)).copied();
                 let origin = origin.unwrap_or(Position { heap: 0, block: 0, offset: 0 });
                 let mut values: Vec<_> = values.collect();
@@ -151,15 +174,13 @@ impl Advance {
                 format!("({})", values.join(", "))
             })
             .collect();
-        let names = (0..pair.columns.len()).map(|at| format!("v{at}"));
+        let names = sent.iter().map(|(at, _)| format!("v{at}"));
         let names: Vec<_> = names.chain(["place".to_owned(), "copies".to_owned()]).collect();
-        let mut list: Vec<_> = pair
-            .columns
+        let mut list: Vec<_> = sent
             .iter()
-            .enumerate()
             .map(|(at, column)| {
                 let name = sql::identifier(&column.name);
-                if unknown.contains(&at) { format!("origin.{name}") } else { format!("one.v{at} AS {name}") }
+                if unknown.contains(at) { format!("origin.{name}") } else { format!("one.v{at} AS {name}") }
             })
             .collect();
         list.push("0::pg_catalog.oid AS tableoid, one.place AS ctid".to_owned());
@@ -191,7 +212,7 @@ fn literal(facts: &TypeFacts, value: &Value) -> String {
     let name = facts.base().name.to_sql();
     match value {
         Value::Text(text) => format!("{}::{name}", sql::literal(text)),
-        Value::Null | Value::Unchanged => format!("NULL::{name}"),
+        Value::Null | Value::Unchanged | Value::Computed => format!("NULL::{name}"),
     }
 }
 
@@ -199,7 +220,7 @@ fn literal(facts: &TypeFacts, value: &Value) -> String {
 fn literal_text(value: &Value) -> String {
     match value {
         Value::Text(text) => format!("{}::pg_catalog.text", sql::literal(text)),
-        Value::Null | Value::Unchanged => "NULL::pg_catalog.text".to_owned(),
+        Value::Null | Value::Unchanged | Value::Computed => "NULL::pg_catalog.text".to_owned(),
     }
 }
 
@@ -414,12 +435,16 @@ fn lookup(
                 Identity::Columns(columns) => columns.as_slice(),
                 Identity::WholeRow => all.as_slice(),
             };
+            // What is computed of the others tells no rows apart.
+            let sent = |at: &usize| keys.first().and_then(|key| key.get(*at)) != Some(&Value::Computed);
+            let columns: Vec<usize> =
+                (0..).zip(columns).filter(|(at, _)| sent(at)).map(|(_, &column)| column).collect();
             let row = |key: &Values| -> String {
-                let texts = key.iter().map(literal_text);
+                let texts = key.iter().filter(|value| **value != Value::Computed).map(literal_text);
                 format!("ARRAY[{}]::pg_catalog.text[]", texts.collect::<Vec<_>>().join(", "))
             };
             (
-                vec![format!("{} AS k0", texts(pair, side, columns))],
+                vec![format!("{} AS k0", texts(pair, side, &columns))],
                 vec!["k0".to_owned()],
                 keys.iter().map(|key| row(key)).collect(),
                 "there.k0 OPERATOR(pg_catalog.=) wanted.k0".to_owned(),

@@ -66,6 +66,7 @@ pub(crate) fn column(name: &str, facts: &TypeFacts) -> ColumnPair {
         types: Sides::new(facts.clone(), facts.clone()),
         collations,
         time_zone: None,
+        computed: None,
     }
 }
 

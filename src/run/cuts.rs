@@ -148,7 +148,7 @@ fn judge(question: &Question, answer: &Answer) -> Vec<bool> {
                 Value::Null => text.is_none(),
                 Value::Text(value) => text.as_deref() == Some(&**value),
                 // Not in the window: the comparison of rows will tell.
-                Value::Unchanged => true,
+                Value::Unchanged | Value::Computed => true,
             })
     };
     let at = |expected: &Expected| match expected {

@@ -56,3 +56,4 @@ mod type_changes;
 mod uncarried;
 mod vanished;
 mod window_keys;
+mod window_more;

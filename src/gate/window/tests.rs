@@ -176,7 +176,7 @@ fn advance(snapshot: &Table, touched: &Touched) -> Vec<Vec<Option<String>>> {
 }
 
 fn watched() -> HashMap<u32, Watched> {
-    let columns = ["id", "note", "large"].map(str::to_owned).to_vec();
+    let columns = ["id", "note", "large"].map(|name| Some(name.to_owned())).to_vec();
     HashMap::from([(TABLE, Watched { subscription: 0, columns })])
 }
 

@@ -1,0 +1,188 @@
+//! What the window has to say of columns that replication does not send, of settings that change texts, and of a subscriber
+//! that was written to.
+
+use std::time::Duration;
+
+use triplecheck_testbed::{Load, LoadOptions, ReplicateOptions, shared_pair};
+
+use crate::harness::Verify;
+use crate::lines;
+use crate::proxy::Proxy;
+use crate::staged::{between_snapshots, servers};
+
+const HELD: &str = "CREATE TABLE held (id int PRIMARY KEY); CREATE TABLE held_too (id int PRIMARY KEY);";
+
+/// Both sides compute them, and nothing is sent: rows of the window lack them.
+#[tokio::test]
+async fn generated_columns_of_rows_that_change_in_the_window() {
+    let pair = servers().await;
+    let database = pair.database("window_generated").await.unwrap();
+    let schema = r#"CREATE DOMAIN amount AS numeric(12,4);
+        CREATE TABLE keyed (twice int GENERATED ALWAYS AS (v * 2) STORED, id int PRIMARY KEY, v int, big text, name text COLLATE "tr-x-icu",
+            long_one int GENERATED ALWAYS AS (length(big)) STORED, upper_one text GENERATED ALWAYS AS (upper(name)) STORED,
+            share numeric(8,2) GENERATED ALWAYS AS (v / 3.0) STORED, part amount GENERATED ALWAYS AS (v / 7.0) STORED,
+            words tsvector GENERATED ALWAYS AS (to_tsvector('pg_catalog.english', big)) STORED);
+        ALTER TABLE keyed ALTER big SET STORAGE EXTERNAL;
+        CREATE TABLE loose (v int, "Of" text GENERATED ALWAYS AS ('<' || v || '\>') STORED, w text);
+        ALTER TABLE loose REPLICA IDENTITY FULL;"#;
+    database.both(&format!("{HELD}{schema}")).await.unwrap();
+    database
+        .publisher
+        .sql(
+            "INSERT INTO keyed (id, v, big, name) SELECT i, i, repeat('walks ' || i, 800), 'istanbul' FROM generate_series(1, 60) i;
+             INSERT INTO loose (v, w) SELECT i % 10, 'w' FROM generate_series(1, 60) i",
+        )
+        .await
+        .unwrap();
+    database.replicate(ReplicateOptions::default()).await.unwrap();
+    let proxy = Proxy::before(&database.subscriber);
+    let changes = "UPDATE keyed SET v = v + 1 WHERE id < 10; UPDATE keyed SET id = id + 100, name = 'iii' WHERE id = 5;
+         UPDATE keyed SET big = 'running' WHERE id = 6; DELETE FROM keyed WHERE id = 7; INSERT INTO keyed (id, v, big) VALUES (200, NULL, 'sold');
+         INSERT INTO loose (v, w) VALUES (3, 'w'), (4, NULL); DELETE FROM loose WHERE ctid = (SELECT min(ctid) FROM loose WHERE v = 5);
+         UPDATE loose SET v = 77 WHERE v = 6";
+    let running = between_snapshots(&pair, &database, &proxy, ["postgres"; 2]).await;
+    database.publisher.sql(changes).await.unwrap();
+    database.catch_up().await.unwrap();
+    proxy.release();
+    let ran = running.finish().await;
+    lines::assert_match(&ran);
+    assert_eq!(lines::array(&ran.json["sync_points"]).len(), 1, "a busy table would be begun anew for ever: {ran:#?}");
+
+    // What replication did not make is found in rows of the window, too: also what came after it.
+    let running = between_snapshots(&pair, &database, &proxy, ["postgres"; 2]).await;
+    database
+        .publisher
+        .sql("UPDATE keyed SET name = 'w' WHERE id IN (20, 21); DELETE FROM loose WHERE v = 8")
+        .await
+        .unwrap();
+    database.catch_up().await.unwrap();
+    database
+        .subscriber
+        .sql("UPDATE keyed SET v = 0 WHERE id IN (20, 30); DELETE FROM keyed WHERE id = 21; INSERT INTO loose (v, w) VALUES (8, 'w')")
+        .await
+        .unwrap();
+    proxy.release();
+    let ran = running.finish().await;
+    let rows = lines::differences(&ran);
+    assert_eq!(lines::unproven(&ran), Vec::<String>::new(), "{ran:#?}");
+    assert_eq!(
+        rows,
+        [
+            "keyed changed id=20 [twice,v,share,part]",
+            "keyed changed id=30 [twice,v,share,part]",
+            "keyed missing id=21",
+            "loose extra keyless",
+        ],
+        "{ran:#?}"
+    );
+    database.assert_nothing_left().await;
+}
+
+/// To the server, the position of a subscription that has applied nothing means: to the end, which never comes.
+#[tokio::test]
+async fn a_subscription_that_has_applied_nothing_beside_a_busy_table() {
+    let lease = shared_pair(14, 16).exclusive().await.unwrap();
+    let database = lease.database("nothing_applied").await.unwrap();
+    database.both("CREATE TABLE t (id int PRIMARY KEY)").await.unwrap();
+    let rows = "INSERT INTO t SELECT generate_series(1, 100); CREATE TABLE busy (id bigserial, v text)";
+    database.publisher.sql(rows).await.unwrap();
+    let publish = "FOR TABLE t".to_owned();
+    database.replicate(ReplicateOptions { publish, ..ReplicateOptions::default() }).await.unwrap();
+    let statements = vec!["INSERT INTO busy (v) VALUES ('x')".to_owned()];
+    let load =
+        Load::start(&database.publisher, LoadOptions { clients: 4, rate_per_second: None, statements }).await.unwrap();
+    let run = Verify::new(&database).args("--gate live --scope published --lag-timeout 30s").run();
+    let ran = tokio::time::timeout(Duration::from_secs(45), run).await;
+    load.stop().await.unwrap();
+    let ran = ran.expect("it ends while others write");
+    assert_eq!((ran.code, ran.tables()), (0, vec!["public.t match -".to_owned()]), "{ran:#?}");
+    database.assert_nothing_left().await;
+}
+
+/// Whatever a database of the publisher sets for everybody.
+#[tokio::test]
+async fn settings_of_a_database_that_change_texts() {
+    let pair = servers().await;
+    let database = pair.database("window_settings").await.unwrap();
+    let schema = r#"CREATE TYPE two AS (a text, b numeric);
+        CREATE TABLE keys (f float8, g float4, b bytea, i interval, t timestamptz, c "char", p bpchar(6), bits bit(5), vb varbit, n numeric,
+            a text[], d date, r regclass, v text, PRIMARY KEY (f, g, b, i, t, c, p, bits, vb, n, a, d));
+        CREATE TABLE papers (k int PRIMARY KEY, x xml); CREATE TABLE loose (k int, m money, a text[], f float8, j jsonb, r regclass, two two, ts tsvector, iv interval, tr tstzrange);
+        ALTER TABLE loose REPLICA IDENTITY FULL;"#;
+    database.both(&format!("{HELD}{schema}")).await.unwrap();
+    database
+        .publisher
+        .sql(
+            r#"INSERT INTO keys SELECT i / 3.0, i / 7.0::float4, decode(lpad(i::text, 4, '0'), 'hex'), i * '1 mon -1 days +00:00:01.5'::interval,
+                 '2024-01-31 10:00+02'::timestamptz + i * interval '1 day', chr(64 + i)::"char", i::text || ' ', i::bit(5), (i::bit(4))::varbit, i / 8.0,
+                 ARRAY['NULL', NULL, 'a"b', i::text], '2024-02-03'::date + i, 'held'::regclass, 'v' FROM generate_series(1, 30) i;
+             INSERT INTO papers SELECT i, '<?xml version="1.0" encoding="UTF-8"?><a>b</a>' FROM generate_series(1, 9) i;
+             INSERT INTO loose SELECT i % 5, (i % 5) * 1.5::numeric::money, ARRAY[NULL, 'NULL'], i % 5 / 3.0,
+                 '{"a": 1.0}', 'held_too', ROW('x y', i % 5)::two, 'a b:3A', '-1 year 2 days -3.5 s', '[2024-01-01,)' FROM generate_series(1, 30) i"#,
+        )
+        .await
+        .unwrap();
+    database.replicate(ReplicateOptions::default()).await.unwrap();
+    let name = database.publisher.name();
+    for (setting, value) in [
+        ("extra_float_digits", "-10"),
+        ("DateStyle", "'German, DMY'"),
+        ("IntervalStyle", "'iso_8601'"),
+        ("bytea_output", "'escape'"),
+        ("TimeZone", "'Asia/Kolkata'"),
+        ("array_nulls", "off"),
+        ("xmloption", "document"),
+        ("quote_all_identifiers", "on"),
+        ("standard_conforming_strings", "off"),
+        ("transform_null_equals", "on"),
+    ] {
+        database.publisher.sql(&format!("ALTER DATABASE \"{name}\" SET {setting} = {value}")).await.unwrap();
+    }
+    let proxy = Proxy::before(&database.subscriber);
+    let running = between_snapshots(&pair, &database, &proxy, ["postgres"; 2]).await;
+    database
+        .publisher
+        .sql(
+            r"SET array_nulls = on; SET xmloption = content; SET DateStyle = 'ISO, MDY'; SET standard_conforming_strings = on;
+              UPDATE keys SET v = 'w' WHERE d < '2024-02-10'; DELETE FROM keys WHERE d = '2024-02-11'; UPDATE keys SET f = f + 1, a = '{NULL}' WHERE d = '2024-02-12';
+              UPDATE keys SET f = 'NaN', g = '-0', n = 'NaN', t = 'infinity', d = '0044-03-15 BC', b = decode('5c00ff', 'hex'), c = '' WHERE d = '2024-02-13';
+              INSERT INTO papers VALUES (20, 'text<b/>'); UPDATE papers SET x = '<c/><d/>' WHERE k = 3; INSERT INTO loose SELECT 9, 7.25::numeric::money, '{NULL,\\\\}', 1e-300, '[]', 'keys', ROW(NULL, NULL)::two, '', '1 mon', 'empty';
+              DELETE FROM loose WHERE k = 1; UPDATE loose SET r = 'keys' WHERE k = 2",
+        )
+        .await
+        .unwrap();
+    database.catch_up().await.unwrap();
+    proxy.release();
+    let ran = running.finish().await;
+    lines::assert_match(&ran);
+    assert_eq!(lines::array(&ran.json["sync_points"]).len(), 1, "{ran:#?}");
+    database.assert_nothing_left().await;
+}
+
+/// An index over the filter itself holds what was true when its rows came, and servers take it for `(filter) IS TRUE`
+/// (`match_boolean_index_clause` in indxpath.c).
+#[tokio::test]
+async fn a_row_filter_is_not_answered_by_an_index_over_the_filter() {
+    let lease = shared_pair(15, 18).shared().await.unwrap();
+    let database = lease.database("stale_boolean").await.unwrap();
+    database.both(r#"CREATE TABLE t (id integer PRIMARY KEY, k text COLLATE "de-x-icu", v text)"#).await.unwrap();
+    let rows = "INSERT INTO t SELECT i, i % 1000 || 'x', repeat('v', 500) FROM generate_series(1, 20000) i;
+        CREATE INDEX part ON t ((k > '996x')); VACUUM ANALYZE t";
+    for statement in rows.split("; ") {
+        database.publisher.sql(statement).await.unwrap();
+    }
+    let publish = "FOR TABLE t WHERE (k > '996x')".to_owned();
+    database.replicate(ReplicateOptions { publish, ..ReplicateOptions::default() }).await.unwrap();
+    // By their value, numbers sort otherwise. What the index lacks now is still to be read.
+    let update =
+        "UPDATE pg_collation SET colliculocale = 'de-u-kn-true', collversion = '0.5' WHERE collname = 'de-x-icu'";
+    database.publisher.sql(update).await.unwrap();
+    let now = database.publisher.value("SELECT count(*) FROM t WHERE COALESCE(k > '996x', false)").await.unwrap();
+    let before = database.subscriber.value("SELECT count(*) FROM t").await.unwrap();
+    assert_ne!(now, before);
+    let ran =
+        Verify::new(&database).args("--scope published --lag-timeout 60s --checks count,max,sum,rows").run().await;
+    assert_eq!(lines::table(&ran, "t")["rows"]["publisher"].to_string(), now, "{ran:#?}");
+    assert_eq!(lines::table(&ran, "t")["checks"]["count"]["publisher"], now.as_str(), "{ran:#?}");
+    database.assert_nothing_left().await;
+}
