@@ -34,6 +34,7 @@ fn column(name: &str, type_name: &str) -> ColumnPair {
         types: Sides::new(facts.clone(), facts),
         collations: Sides::new(collation.clone(), collation),
         time_zone: None,
+        computed: None,
     }
 }
 

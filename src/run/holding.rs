@@ -24,10 +24,12 @@ const XIDS_MAX: u64 = 10_000_000;
 /// First version with `pg_replication_slots.wal_status` (release notes of 13).
 const WAL_STATUS_SINCE: u32 = 130_000;
 
+type Rows = Vec<Vec<Option<String>>>;
+
 /// Looks at both servers, one question under way per side.
 pub(crate) struct Holding {
     statements: Sides<String>,
-    answers: JoinSet<(Side, Result<Vec<Vec<Option<String>>>>)>,
+    answers: JoinSet<(Side, Result<Rows>)>,
     asked: Vec<Side>,
     /// Whether a slot was in danger from the beginning.
     endangered: Option<bool>,

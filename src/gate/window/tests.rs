@@ -111,7 +111,7 @@ fn texts(row: &Values) -> Vec<Option<String>> {
     row.iter()
         .map(|value| match value {
             Value::Text(text) => Some(text.to_string()),
-            Value::Null | Value::Unchanged => None,
+            Value::Null | Value::Unchanged | Value::Computed => None,
         })
         .collect()
 }
