@@ -41,6 +41,8 @@ pub(crate) struct Workers {
     pub(crate) in_use: u64,
     /// `max_logical_replication_workers`.
     pub(crate) limit: u64,
+    /// `wal_receiver_timeout`, milliseconds: how long a worker waits for a word of its publisher; 0 for ever.
+    pub(crate) receiver_timeout_ms: Option<u64>,
 }
 
 /// One subscription and its slot.
@@ -200,7 +202,8 @@ pub(crate) fn subscriber_sql(version_num: u32, feeds: &[Feed]) -> String {
          SELECT r.srsubid, r.srrelid::regclass::text, r.srsubstate FROM pg_catalog.pg_subscription_rel r \
          WHERE r.srsubstate <> 'r' AND r.srsubid IN ({oids}) ORDER BY 1, 2; \
          SELECT (SELECT count(st.pid) FROM pg_catalog.pg_stat_subscription st), \
-         current_setting('max_logical_replication_workers')"
+         current_setting('max_logical_replication_workers'), \
+         (SELECT g.setting FROM pg_catalog.pg_settings g WHERE g.name = 'wal_receiver_timeout')"
     )
 }
 
@@ -294,7 +297,7 @@ fn parsed<T: std::str::FromStr>(row: &[Option<String>], column: usize) -> Option
 
 fn workers(rows: &Rows) -> Option<Workers> {
     let row = rows.first()?;
-    Some(Workers { in_use: parsed(row, 0)??, limit: parsed(row, 1)?? })
+    Some(Workers { in_use: parsed(row, 0)??, limit: parsed(row, 1)??, receiver_timeout_ms: parsed(row, 2)? })
 }
 
 /// Reads the answers; `None` for one that is not understood.
@@ -456,7 +459,7 @@ mod tests {
             rows(&[&["16385", "77", "0/50", "1500", "740"]]),
             rows(&[&["16385", "77", "relation", "public.t", "99", "psql", "idle in transaction", "12"]]),
             rows(&[&["16385", "public.t", "d"], &["16385", "public.u", "s"]]),
-            rows(&[&["1", "4"]]),
+            rows(&[&["1", "4", "60000"]]),
         ];
         let found = answers.subscriptions(&all).unwrap().remove(0).unwrap();
         assert_eq!((found.enabled, found.apply_errors, found.tables_not_ready), (true, Some(3), 2));
@@ -466,7 +469,7 @@ mod tests {
         let gone = [rows(&[]), rows(&[]), rows(&[]), rows(&[])];
         assert_eq!(answers.subscriptions(&gone), Some(vec![None]));
         assert_eq!(answers.subscriptions(&[]), None);
-        assert_eq!(workers(&all[4]), Some(Workers { in_use: 1, limit: 4 }));
-        assert_eq!(workers(&rows(&[&["1", "many"]])), None);
+        assert_eq!(workers(&all[4]), Some(Workers { in_use: 1, limit: 4, receiver_timeout_ms: Some(60_000) }));
+        assert_eq!(workers(&rows(&[&["1", "many", "0"]])), None);
     }
 }
