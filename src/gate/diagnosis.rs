@@ -110,7 +110,7 @@ pub(crate) fn of_feed(health: &Health, feed: &FeedHealth, motion: &Motion) -> Ve
 pub(crate) fn of_writers(writers: &[Writer], for_long: Option<Duration>) -> Vec<Cause> {
     let long = writers.iter().filter_map(|writer| match writer {
         Writer::Session { seconds, .. } => {
-            let is_long = |longest| seconds.is_some_and(|seconds| Duration::from_secs(seconds) >= longest);
+            let is_long = |longest: Duration| seconds.is_some_and(|seconds| Duration::from_secs(seconds) >= longest);
             for_long.is_none_or(is_long).then(|| {
                 cause(
                     Code::LongTransaction,

@@ -158,6 +158,64 @@ async fn of_databases() {
     database.assert_nothing_left().await;
 }
 
+/// What the schemas of both sides say has the codes of findings.
+#[tokio::test]
+async fn of_schemas() {
+    let lease = shared_pair(14, 16).shared().await.unwrap();
+    let database = lease.database("remedies_schema").await.unwrap();
+    let (publisher, subscriber) = (&database.publisher, &database.subscriber);
+    publisher
+        .sql(
+            "CREATE TABLE \"T's\" (id bigint PRIMARY KEY, a int NOT NULL DEFAULT 7, b int, c int, more text);
+             ALTER TABLE \"T's\" ADD CONSTRAINT \"b > 0\" CHECK (b > 0); ALTER TABLE \"T's\" ADD CONSTRAINT c_0 CHECK (c > 0);
+             CREATE INDEX \"By b\" ON \"T's\" (b); CREATE INDEX by_c ON \"T's\" (c); CREATE TABLE absent (id bigint PRIMARY KEY);
+             INSERT INTO \"T's\" SELECT i, i, i, i FROM generate_series(1, 10) i",
+        )
+        .await
+        .unwrap();
+    subscriber
+        .sql(
+            "CREATE TABLE \"T's\" (id bigint PRIMARY KEY, a int, b int, c int, more text);
+             ALTER TABLE \"T's\" ADD CONSTRAINT \"b > 0\" CHECK (b > 0) NOT VALID; CREATE INDEX \"By b\" ON \"T's\" (b);
+             CREATE TABLE absent (id bigint PRIMARY KEY)",
+        )
+        .await
+        .unwrap();
+    database.replicate(ReplicateOptions::default()).await.unwrap();
+    subscriber
+        .sql(
+            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = '\"By b\"'::regclass;
+             ALTER TABLE \"T's\" DROP COLUMN more; DROP TABLE absent; ANALYZE \"T's\"",
+        )
+        .await
+        .unwrap();
+    let preflight = || Verify::new(&database).preflight();
+    let of = |name: &str| format!("public.\"T's\".{name}");
+    for (code, name) in [("not_null_missing", "a"), ("constraint_not_valid", "b > 0"), ("index_invalid", "By b")] {
+        cleared(&preflight, ("warn", code, &of(name)), subscriber).await;
+    }
+    let broken = preflight().run().await;
+    said(&broken, ("warn", "default_missing", &of("a")), "create it before the application writes there");
+    said(&broken, ("warn", "constraint_missing", &of("c_0")), "create it before the application writes there");
+    said(&broken, ("warn", "index_missing", &of("by_c")), "create it before the application writes there");
+    said(&broken, ("fix", "column_missing", &of("more")), "add it there");
+    said(&broken, ("fix", "table_missing", "public.absent"), "create it there and refresh the subscription");
+    subscriber
+        .sql(
+            "ALTER TABLE \"T's\" ALTER COLUMN a SET DEFAULT 7, ADD CONSTRAINT c_0 CHECK (c > 0), ADD COLUMN more text;
+             CREATE INDEX by_c ON \"T's\" (c); CREATE TABLE absent (id bigint PRIMARY KEY)",
+        )
+        .await
+        .unwrap();
+    subscriber.sql(&format!("ALTER SUBSCRIPTION {} REFRESH PUBLICATION", database.subscription_name())).await.unwrap();
+    database.catch_up().await.unwrap();
+    let healed = preflight().run().await;
+    healed.assert_code(0);
+    let drift = healed.checks("warn").into_iter().filter(|check| check.contains("public."));
+    assert_eq!(drift.collect::<Vec<_>>(), [] as [String; 0], "{healed:#?}");
+    database.assert_nothing_left().await;
+}
+
 async fn orders(database: &Replicated) {
     database.both("CREATE TABLE orders (id bigint PRIMARY KEY, note text)").await.unwrap();
     database.publisher.sql("INSERT INTO orders SELECT g, g FROM generate_series(1, 100) g").await.unwrap();
