@@ -11,6 +11,8 @@ use crate::sql;
 
 /// Silence from which on a connection counts as dead where the worker has no timeout: the runbook's figure.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// How long a new worker may take to connect before that is a cause: an answer from another continent takes less.
+const CONNECTS_WITHIN_MS: u64 = 2_000;
 
 /// How a subscription moved between looks. The default is that of a single look: nothing is known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -198,7 +200,9 @@ fn another_publisher(
                 health.insert
             )
         }
-        Slot::There(SlotHealth { active: false, .. }) if motion.still.is_some() && !silent(health, worker.silent_ms) => {
+        Slot::There(SlotHealth { active: false, .. })
+            if motion.still.is_some() && !silent(health, worker.silent_ms) =>
+        {
             format!(
                 "the worker of subscription {name} (process {}) is connected to a publisher, but slot {slot} of this one is inactive",
                 worker.pid
@@ -302,12 +306,7 @@ fn silent(health: &Health, silent_ms: Option<u64>) -> bool {
     silent_ms.is_some_and(|silent| Duration::from_millis(silent) > silence_max(timeout))
 }
 
-fn silence(
-    health: &Health,
-    feed: &FeedHealth,
-    subscription: &SubscriptionHealth,
-    motion: &Motion,
-) -> Option<Cause> {
+fn silence(health: &Health, feed: &FeedHealth, subscription: &SubscriptionHealth, motion: &Motion) -> Option<Cause> {
     let worker = subscription.worker.as_ref()?;
     // One that waits or applies does not listen.
     if !subscription.waits.is_empty() || worker.transaction.is_some() {
@@ -316,15 +315,17 @@ fn silence(
     let inactive = matches!(feed.slot, Slot::There(SlotHealth { active: false, .. }));
     let pid = worker.pid;
     let evidence = match worker.silent_ms {
-        Some(ms) if silent(health, worker.silent_ms) => {
-            format!("worker {pid} has not heard from the publisher for {} s", ms / 1000)
-        }
-        // After a timeout the next worker connects, which can take minutes where nothing answers.
-        None if inactive && worker.received.is_none() && motion.still.is_some() => {
+        // After a timeout the next worker connects, which can take minutes where nothing answers. Its silence counts from its
+        // start ("Initialise stats" in worker.c).
+        Some(ms) if inactive && motion.still.is_some() && worker.received.is_none() && ms >= CONNECTS_WITHIN_MS => {
             format!(
-                "worker {pid} has not heard from the publisher since it started, and slot {} is inactive",
+                "worker {pid} has not heard from the publisher since it started {} s ago, and slot {} is inactive",
+                ms / 1000,
                 feed.feed.slot
             )
+        }
+        Some(ms) if silent(health, worker.silent_ms) => {
+            format!("worker {pid} has not heard from the publisher for {} s", ms / 1000)
         }
         _ => return None,
     };
@@ -558,7 +559,7 @@ mod tests {
         let connecting = with(|health| {
             slot(health).active = false;
             let worker = subscription(health).worker.as_mut().unwrap();
-            (worker.received, worker.silent_ms) = (None, None);
+            (worker.received, worker.silent_ms) = (None, Some(2_000));
         });
         assert_eq!(found(&connecting, &still()), ["Error network_silence", "Info slot_inactive"]);
         assert_eq!(found(&connecting, &Motion::default()), ["Error slot_inactive"]);
@@ -588,7 +589,8 @@ mod tests {
     fn transactions_of_the_publisher() {
         let session = |seconds| Writer::Session { pid: 5, state: Some("idle in transaction".into()), seconds };
         let writers = [session(Some(59)), session(Some(60)), session(None), Writer::Prepared { gid: "g".into() }];
-        let codes = |for_long| of_writers(&writers, for_long).iter().map(|cause| cause.code.clone()).collect::<Vec<_>>();
+        let codes =
+            |for_long| of_writers(&writers, for_long).iter().map(|cause| cause.code.clone()).collect::<Vec<_>>();
         assert_eq!(codes(Some(Duration::from_secs(60))), ["long_transaction", "prepared_transaction"]);
         assert_eq!(codes(None).len(), 4);
     }

@@ -171,6 +171,9 @@ pub(crate) fn publisher_sql(version_num: u32, feeds: &[Feed]) -> String {
 }
 
 /// Subscriptions, leading workers, locks that workers wait for, tables that are not ready, workers in use.
+///
+/// Until a worker has set its clock, it has heard nothing since `-infinity` (`logicalrep_worker_launch` in launcher.c), from
+/// which nothing can be subtracted before 17.
 pub(crate) fn subscriber_sql(version_num: u32, feeds: &[Feed]) -> String {
     let oids: Vec<_> = feeds.iter().map(|feed| feed.oid.to_string()).collect();
     let oids = oids.join(", ");
@@ -187,7 +190,7 @@ pub(crate) fn subscriber_sql(version_num: u32, feeds: &[Feed]) -> String {
          EXISTS (SELECT FROM pg_catalog.pg_replication_origin o WHERE o.roname = 'pg_' || s.oid) \
          FROM pg_catalog.pg_subscription s {stats} WHERE s.oid IN ({oids}); \
          SELECT st.subid, st.pid, st.received_lsn, \
-         GREATEST(0, extract(epoch FROM clock_timestamp() - st.last_msg_receipt_time) * 1000)::bigint, \
+         GREATEST(0, extract(epoch FROM clock_timestamp() - nullif(st.last_msg_receipt_time, '-infinity')) * 1000)::bigint, \
          (SELECT min(l.transactionid::text) FROM pg_catalog.pg_locks l WHERE l.pid = st.pid \
          AND l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted) \
          FROM pg_catalog.pg_stat_subscription st \

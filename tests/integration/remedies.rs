@@ -87,7 +87,10 @@ async fn of_tables_publications_and_subscriptions() {
     for table in ["public.nothing_keyless", "public.lost_keyless"] {
         said(&left, ("warn", "replica_identity", table), "give it a primary key: ALTER TABLE");
     }
-    database.both("ALTER TABLE nothing_keyless ADD PRIMARY KEY (id); ALTER TABLE lost_keyless ADD PRIMARY KEY (id)").await.unwrap();
+    database
+        .both("ALTER TABLE nothing_keyless ADD PRIMARY KEY (id); ALTER TABLE lost_keyless ADD PRIMARY KEY (id)")
+        .await
+        .unwrap();
     let left = preflight().run().await;
     assert!(!has(&left, "warn", "replica_identity", "public.lost_keyless"), "{left:#?}");
 
@@ -144,9 +147,13 @@ async fn of_databases() {
     let preflight = || Verify::new(&database).preflight();
     let broken = preflight().run().await;
     said(&broken, ("warn", "database_encoding", "-"), "make the subscriber's database with the same encoding");
-    assert_eq!(broken.check("database_encoding", "-")["evidence"], "UTF8 on the publisher, SQL_ASCII on the subscriber");
+    assert_eq!(
+        broken.check("database_encoding", "-")["evidence"],
+        "UTF8 on the publisher, SQL_ASCII on the subscriber"
+    );
     lease.subscriber.database("postgres").sql(&format!("DROP DATABASE \"{name}\"")).await.unwrap();
-    let unicode = "TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C.utf8' LOCALE_PROVIDER icu ICU_LOCALE 'de'";
+    let unicode =
+        "TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C.utf8' LOCALE_PROVIDER icu ICU_LOCALE 'de'";
     lease.subscriber.create_database(name, unicode).await.unwrap();
     subscriber.sql("CREATE TABLE words (word text PRIMARY KEY)").await.unwrap();
     let healed = preflight().run().await;
@@ -267,9 +274,10 @@ async fn slots_in_danger(database: &Replicated) {
         "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn) < 16000000 FROM pg_replication_slots \
          WHERE slot_name = '{slot}'"
     );
-    for _ in 0..20 {
+    for _ in 0..100 {
         publisher.sql("CHECKPOINT").await.unwrap();
         database.catch_up().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
         if publisher.value(&kept).await.unwrap() == "t" {
             break;
         }
@@ -284,7 +292,12 @@ async fn slots_in_danger(database: &Replicated) {
     publisher.sql("INSERT INTO orders VALUES (1000, 'kept')").await.unwrap();
     set(publisher, "ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'").await;
     some_segments(publisher).await;
-    wait_for(publisher, &format!("SELECT wal_status FROM pg_replication_slots WHERE slot_name = '{slot}'"), "unreserved").await;
+    wait_for(
+        publisher,
+        &format!("SELECT wal_status FROM pg_replication_slots WHERE slot_name = '{slot}'"),
+        "unreserved",
+    )
+    .await;
     let healed = cleared(&preflight, ("fix", "slot_health", &slot), publisher).await;
     assert!(has(&healed, "ok", "slot_health", &slot), "{healed:#?}");
     publisher.sql("CHECKPOINT").await.unwrap();
@@ -293,14 +306,17 @@ async fn slots_in_danger(database: &Replicated) {
     assert_eq!(subscriber.value("SELECT note FROM orders WHERE id = 1000").await.unwrap(), "kept");
 
     // What may still be written is written within an hour.
-    set(publisher, "ALTER SYSTEM SET max_slot_wal_keep_size = '64MB'").await;
-    let statements = vec!["INSERT INTO orders SELECT (SELECT max(id) FROM orders) + 1, repeat('x', 500)".to_owned()];
-    let options = LoadOptions { clients: 1, rate_per_second: Some(200.0), statements };
+    set(publisher, "ALTER SYSTEM SET max_slot_wal_keep_size = '128MB'").await;
+    let statements = vec!["SELECT pg_logical_emit_message(true, 'load', repeat('x', 100000))".to_owned()];
+    let options = LoadOptions { clients: 1, rate_per_second: Some(20.0), statements };
     let load = Load::start(publisher, options).await.unwrap();
     let measured = || Verify::new(database).preflight_for("1s");
     let broken = measured().run().await;
     let evidence = broken.check("slot_health", &slot)["evidence"].as_str().unwrap();
-    assert!(evidence.contains(" may be written until it is lost, and ") && evidence.contains(" are written in 1 h"), "{evidence}");
+    assert!(
+        evidence.contains(" may be written until it is lost, and ") && evidence.contains(" are written in 1 h"),
+        "{evidence}"
+    );
     cleared(&measured, ("fix", "slot_health", &slot), publisher).await;
     load.stop().await.unwrap();
     database.catch_up().await.unwrap();

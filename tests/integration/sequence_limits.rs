@@ -61,10 +61,9 @@ async fn every_type_up_to_its_end() {
         VALUES (32767, 32767, 2147483647, 9223372036854775807, -9223372036854775808);"
         .to_owned();
     let owned = [("Ta'ble_Id_seq", "32767"), ("Ta'ble_small_seq", "32767"), ("Ta'ble_i_seq", "2147483647")];
-    let owned = owned.into_iter().chain([
-        ("Ta'ble_big_seq", "9223372036854775807"),
-        ("Ta'ble_down_seq", "-9223372036854775808"),
-    ]);
+    let owned = owned
+        .into_iter()
+        .chain([("Ta'ble_big_seq", "9223372036854775807"), ("Ta'ble_down_seq", "-9223372036854775808")]);
     let owned: Vec<_> = owned.collect();
     let setval = |name: &str, to: &str| format!("SELECT setval({}, {to});", literal(&quoted(name)));
     for (name, last) in &owned {

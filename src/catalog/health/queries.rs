@@ -233,7 +233,7 @@ pub(super) fn subscriptions(major: Major) -> String {
     };
     format!(
         "SELECT s.oid, s.subname, s.subslotname, array_to_json(s.subpublications), s.subenabled, {two_phase}, {on_error}, \
-         w.pid, greatest(0, extract(epoch FROM clock_timestamp() - w.last_msg_receipt_time))::bigint, {errors}, {conflicts} \
+         w.pid, greatest(0, extract(epoch FROM clock_timestamp() - nullif(w.last_msg_receipt_time, '-infinity')))::bigint, {errors}, {conflicts} \
          FROM pg_subscription s LEFT JOIN pg_stat_subscription w ON w.subid = s.oid AND w.relid IS NULL{leader}{stats} \
          WHERE s.subdbid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()) ORDER BY s.subname"
     )

@@ -144,7 +144,8 @@ async fn stale_collations(session: &Session) -> Result<Vec<StaleCollation>> {
             let name = QualifiedName::new(fields.text()?, fields.text()?);
             let (recorded, actual) = (fields.text()?, fields.optional()?);
             let indexes: Option<Vec<(String, String)>> = fields.json_optional()?;
-            let indexes = indexes.into_iter().flatten().map(|(schema, name)| QualifiedName::new(schema, name)).collect();
+            let indexes =
+                indexes.into_iter().flatten().map(|(schema, name)| QualifiedName::new(schema, name)).collect();
             Ok(StaleCollation { name, recorded, actual, indexes })
         })
         .collect()

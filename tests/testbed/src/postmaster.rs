@@ -107,7 +107,8 @@ impl Postmaster {
 fn is_ready(data: &Path, pid: u32) -> bool {
     let Ok(text) = std::fs::read_to_string(data.join("postmaster.pid")) else { return false };
     let mut lines = text.lines();
-    lines.next() == Some(&pid.to_string()) && lines.nth(STATUS_LINE - 1).is_some_and(|status| matches!(status.trim(), "ready" | "standby"))
+    lines.next() == Some(&pid.to_string())
+        && lines.nth(STATUS_LINE - 1).is_some_and(|status| matches!(status.trim(), "ready" | "standby"))
 }
 
 /// The last lines of a log.

@@ -36,7 +36,10 @@ pub(super) fn publisher(seen: &Seen<'_>, checks: &mut Vec<Check>) {
             };
             Check::new(code, Status::Warn, Side::Publisher, "only superusers can replicate")
                 .threshold("a role of its own for the subscription")
-                .remedy(sql::noted(create, "with a password, and GRANT SELECT on the published tables for the initial copy"))
+                .remedy(sql::noted(
+                    create,
+                    "with a password, and GRANT SELECT on the published tables for the initial copy",
+                ))
         }
     });
 }

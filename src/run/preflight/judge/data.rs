@@ -154,7 +154,9 @@ fn not_published(seen: &Seen<'_>, checks: &mut Vec<Check>) {
                 &format!("ALTER PUBLICATION {} ADD TABLE {name}", sql::identifier(&publication.name)),
                 &format!("then on the subscriber {}; or leave it out with --exclude-table", refresh(seen, publication)),
             ),
-            None => format!("publish it: CREATE PUBLICATION ... FOR TABLE {name}; or leave it out with --exclude-table"),
+            None => {
+                format!("publish it: CREATE PUBLICATION ... FOR TABLE {name}; or leave it out with --exclude-table")
+            }
         };
         checks.push(
             Check::new(code, seen.left_behind(), Side::Publisher, format!("in no publication; {}", bytes(table.bytes)))

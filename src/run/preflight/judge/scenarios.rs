@@ -156,7 +156,7 @@ fn versions_of_extensions_and_collations_are_compared() {
         let indexes = ["a", "b\"b"].map(|name| QualifiedName::new("public", name)).into();
         let name = QualifiedName::new("pg_catalog", "en-x-icu");
         let stale = StaleCollation { name, recorded: "1".to_owned(), actual: Some("2".to_owned()), indexes };
-        world.subscriber().server.stale_collations = Probe::Told(vec![stale]);
+        world.health.publisher.server.stale_collations = Probe::Told(vec![stale]);
     });
     let expected = "REINDEX INDEX \"public\".\"a\"; REINDEX INDEX \"public\".\"b\"\"b\"; ALTER COLLATION \
                     \"pg_catalog\".\"en-x-icu\" REFRESH VERSION";

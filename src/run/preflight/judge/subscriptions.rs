@@ -67,7 +67,9 @@ pub(super) fn wrong_slot(seen: &Seen<'_>, subscription: &SubscriptionHealth) -> 
         [] => "is this the right publisher, and the right database? If so, its slot was dropped: start over".to_owned(),
         several => {
             let slots = listed(several.iter().map(|slot| &slot.name));
-            format!("give it one of the slots that nobody reads ({slots}): ALTER SUBSCRIPTION {name} SET (slot_name = ...)")
+            format!(
+                "give it one of the slots that nobody reads ({slots}): ALTER SUBSCRIPTION {name} SET (slot_name = ...)"
+            )
         }
     };
     Check::new(Code::SubscriptionSlot, Status::Fix, Side::Subscriber, evidence)
@@ -177,5 +179,9 @@ fn skipped(subscription: &SubscriptionHealth) -> Option<Check> {
     let check =
         Check::new(Code::SkippedTransaction, Status::Warn, Side::Subscriber, evidence).about(&subscription.name);
     let undo = format!("ALTER SUBSCRIPTION {} SKIP (lsn = NONE)", sql::identifier(&subscription.name));
-    Some(check.threshold("nothing is skipped").remedy(sql::noted(&undo, "what was skipped is missing on the subscriber")))
+    Some(
+        check
+            .threshold("nothing is skipped")
+            .remedy(sql::noted(&undo, "what was skipped is missing on the subscriber")),
+    )
 }
