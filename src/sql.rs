@@ -57,6 +57,14 @@ pub fn output_text(expression: &str) -> String {
     format!("CASE WHEN {expression} IS NOT DISTINCT FROM NULL THEN NULL ELSE pg_catalog.format('%s', {expression}) END")
 }
 
+/// Statements to be run as they stand, and behind them a note for people, which nothing that a name holds can end: names may
+/// have line breaks in them.
+#[must_use]
+pub fn noted(statements: &str, note: &str) -> String {
+    let line: String = note.chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
+    format!("{statements}; -- {line}")
+}
+
 /// A name in a schema.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct QualifiedName {
@@ -102,6 +110,12 @@ mod tests {
         assert_eq!(literal("a\\b'"), " E'a\\\\b'''");
         assert_eq!(text_array(["a", "b'c"]), "ARRAY['a', 'b''c']::pg_catalog.text[]");
         assert_eq!(text_array::<&str>([]), "ARRAY[]::pg_catalog.text[]");
+    }
+
+    #[test]
+    fn a_note_ends_with_its_line() {
+        assert_eq!(noted("ANALYZE a", "or b"), "ANALYZE a; -- or b");
+        assert_eq!(noted("ANALYZE a", "or x\r\nDROP TABLE y;"), "ANALYZE a; -- or x  DROP TABLE y;");
     }
 
     #[test]

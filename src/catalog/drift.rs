@@ -11,7 +11,10 @@ use super::queries;
 use crate::connect::Session;
 use crate::error::{ErrorKind, Result};
 use crate::side::Sides;
-use crate::sql::QualifiedName;
+use crate::sql::{self, QualifiedName};
+
+/// Where what is said about both sides is to be mended.
+const ON_SUBSCRIBER: &str = "on the subscriber";
 
 /// What else belongs to a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,7 +112,9 @@ pub(super) fn compare(
         if there(&column.name).is_some_and(|other| !other.not_null) {
             let message = format!("column {} of {table} may be NULL on the subscriber", column.name);
             let object = format!("{table}.{}", column.name);
-            let hint = "ALTER TABLE ... ALTER COLUMN ... SET NOT NULL there";
+            let name = sql::identifier(&column.name);
+            let hint = format!("ALTER TABLE {} ALTER COLUMN {name} SET NOT NULL", table.to_sql());
+            let hint = sql::noted(&hint, ON_SUBSCRIBER);
             findings.push(Code::NotNullMissing.finding(Severity::Warning, &object, message, hint));
         }
     }
@@ -142,10 +147,15 @@ fn missing(table: &QualifiedName, ours: &Definition, theirs: &[Definition]) -> O
     if let (Some(code), true, false) = (invalid, ours.valid, theirs.valid) {
         let message = format!("the {what} {} of {table} is not valid on the subscriber", theirs.name);
         let hint = match ours.part {
-            Part::Index => "REINDEX INDEX CONCURRENTLY there",
-            Part::Constraint | Part::Default => "ALTER TABLE ... VALIDATE CONSTRAINT there",
+            // An index is in the schema of its table.
+            Part::Index => {
+                format!("REINDEX INDEX CONCURRENTLY {}", QualifiedName::new(&table.schema, &theirs.name).to_sql())
+            }
+            Part::Constraint | Part::Default => {
+                format!("ALTER TABLE {} VALIDATE CONSTRAINT {}", table.to_sql(), sql::identifier(&theirs.name))
+            }
         };
-        return Some(code.finding(Severity::Warning, &object, message, hint));
+        return Some(code.finding(Severity::Warning, &object, message, sql::noted(&hint, ON_SUBSCRIBER)));
     }
     same.is_none().then(|| {
         let message = format!(

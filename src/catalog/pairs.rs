@@ -331,7 +331,7 @@ impl Draft<'_, '_> {
             if entry.row_security {
                 problems.push((
                     format!("row-level security of {} hides rows from role {role} on the {side}", entry.name),
-                    format!("ALTER ROLE {role} BYPASSRLS, or connect as the owner"),
+                    sql::noted(&format!("ALTER ROLE {role} BYPASSRLS"), "or connect as the owner"),
                 ));
             }
             for (message, hint) in problems {

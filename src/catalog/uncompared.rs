@@ -105,7 +105,8 @@ pub(super) async fn not_carried(
         }
         Kind::MaterializedView => {
             let message = format!("{name} is a materialized view; it is derived from other tables and is not compared");
-            let hint = "REFRESH MATERIALIZED VIEW on the subscriber";
+            let hint =
+                sql::noted(&format!("REFRESH MATERIALIZED VIEW {}", name.to_sql()), "on the subscriber at cutover");
             notes.findings.push(Code::MaterializedView.finding(Severity::Warning, &name, message, hint));
             return Ok(None);
         }

@@ -96,6 +96,10 @@ pub(crate) struct Preflight {
     #[arg(long, value_name = "DURATION", help_heading = "Checks")]
     long_transaction: Option<String>,
 
+    /// From SIZE on, WAL that is kept for a slot raises an alarm [default: 50GB]
+    #[arg(long, value_name = "SIZE", help_heading = "Checks")]
+    retained: Option<String>,
+
     /// Before ENABLE on a restored clone: check that its data end at LSN, and that slot, subscription and origin fit
     #[arg(long, value_name = "LSN", help_heading = "Checks")]
     pub(crate) restore_lsn: Option<String>,
@@ -260,6 +264,7 @@ impl Preflight {
         RawSettings {
             wal_interval: self.wal_interval.clone(),
             long_transaction: self.long_transaction.clone(),
+            retained: self.retained.clone(),
             ..self.selection.settings(&self.common)
         }
     }
@@ -363,7 +368,7 @@ mod tests {
     fn every_flag_of_preflight_reaches_the_settings() {
         let parsed = parse(&line(
             "preflight --publisher host=a --subscription s -t b -T c --scope published --wal-interval 1s \
-             --long-transaction 2m --restore-lsn 0/1 --format json",
+             --long-transaction 2m --retained 1GB --restore-lsn 0/1 --format json",
         ))
         .unwrap();
         let settings = parsed.command.settings();
@@ -371,7 +376,7 @@ mod tests {
         assert_eq!(settings.subscription, Some(vec!["s".to_owned()]));
         assert_eq!((settings.table, settings.exclude_table), (Some(vec!["b".to_owned()]), Some(vec!["c".to_owned()])));
         assert_eq!(settings.wal_interval.as_deref(), Some("1s"));
-        assert_eq!(settings.long_transaction.as_deref(), Some("2m"));
+        assert_eq!((settings.long_transaction.as_deref(), settings.retained.as_deref()), (Some("2m"), Some("1GB")));
         assert!(matches!(parsed.command, Command::Preflight(own) if own.restore_lsn.as_deref() == Some("0/1")));
     }
 

@@ -68,6 +68,10 @@ pub(crate) struct Lag {
     #[arg(long, value_name = "SIZE", help_heading = "Thresholds")]
     critical: Option<String>,
 
+    /// From when on an open transaction of the publisher is named [default: 1m]
+    #[arg(long, value_name = "DURATION", help_heading = "Thresholds")]
+    long_transaction: Option<String>,
+
     /// From SIZE on, WAL that is kept for a slot raises an alarm [default: 50GB]
     #[arg(long, value_name = "SIZE", help_heading = "Thresholds")]
     retained: Option<String>,
@@ -105,7 +109,12 @@ enum Mode {
 
 impl Lag {
     pub(super) fn settings(&self) -> RawSettings {
-        RawSettings { subscription: given(&self.subscription), ..self.common.settings() }
+        RawSettings {
+            subscription: given(&self.subscription),
+            long_transaction: self.long_transaction.clone(),
+            retained: self.retained.clone(),
+            ..self.common.settings()
+        }
     }
 
     /// Checks the settings and opens the log.
@@ -125,7 +134,6 @@ impl Lag {
             good: self.good.clone(),
             warning: self.warning.clone(),
             critical: self.critical.clone(),
-            retained: self.retained.clone(),
         };
         let config = raw.validate(environment)?;
         let (mut log, mut history) = (None, LagHistory::default());

@@ -72,6 +72,7 @@ mod tests {
             show-values = true
             wal-interval = "10s"
             long-transaction = "1m"
+            retained = "1GB"
             "#,
         )
         .unwrap();
@@ -83,6 +84,7 @@ mod tests {
         assert_eq!(settings.scan.as_deref(), Some("digest"));
         assert_eq!(settings.show_values, Some(true));
         assert_eq!((settings.wal_interval.as_deref(), settings.long_transaction.as_deref()), (Some("10s"), Some("1m")));
+        assert_eq!(settings.retained.as_deref(), Some("1GB"));
         assert_eq!(read("").unwrap(), RawSettings::default());
     }
 

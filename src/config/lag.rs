@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::environment::Environment;
+use super::preflight::MAX_LONG_TRANSACTION;
 use super::raw::{RawSettings, duration};
 use super::settings::Config;
 use crate::error::{Error, ErrorKind, Result};
@@ -18,6 +19,8 @@ const MAX_LAG_INTERVAL: Duration = Duration::from_secs(60 * 60);
 pub const DEFAULT_ZERO_WITHIN: Duration = Duration::from_secs(60);
 /// The longest such interval.
 const MAX_ZERO_WITHIN: Duration = Duration::from_secs(24 * 60 * 60);
+/// From when on an open transaction of the publisher is named: it keeps WAL, and its commit brings all that it did.
+pub const DEFAULT_LAG_LONG_TRANSACTION: Duration = Duration::from_secs(60);
 /// The longest wait for zero: a migration catches up for days.
 const MAX_UNTIL_ZERO: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 /// From here on, up to which a lag is good (the runbook's figure).
@@ -48,8 +51,6 @@ pub struct RawLag {
     pub warning: Option<String>,
     /// A size.
     pub critical: Option<String>,
-    /// A size.
-    pub retained: Option<String>,
 }
 
 /// What decides on the level of a lag. A lag below the first is good.
@@ -82,6 +83,8 @@ pub struct LagConfig {
     pub watch: bool,
     /// What decides on the levels.
     pub thresholds: LagThresholds,
+    /// From when on an open transaction of the publisher is named.
+    pub long_transaction: Duration,
 }
 
 impl RawLag {
@@ -104,14 +107,20 @@ impl RawLag {
             good_bytes: size("--good", self.good.as_deref(), DEFAULT_GOOD_BYTES)?,
             warning_bytes: size("--warning", self.warning.as_deref(), DEFAULT_WARNING_BYTES)?,
             critical_bytes: size("--critical", self.critical.as_deref(), DEFAULT_CRITICAL_BYTES)?,
-            retained_bytes: size("--retained", self.retained.as_deref(), DEFAULT_RETAINED_BYTES)?,
+            retained_bytes: size("--retained", self.shared.retained.as_deref(), DEFAULT_RETAINED_BYTES)?,
             zero_within_ms: u64::try_from(zero_within.as_millis()).unwrap_or(u64::MAX),
         };
         if thresholds.good_bytes > thresholds.warning_bytes || thresholds.warning_bytes > thresholds.critical_bytes {
             return Err(usage("--good, --warning and --critical must not fall in this order"));
         }
+        let long_transaction = duration(
+            "--long-transaction",
+            self.shared.long_transaction.clone(),
+            DEFAULT_LAG_LONG_TRANSACTION,
+            MAX_LONG_TRANSACTION,
+        )?;
         let shared = self.shared.validate(environment)?;
-        Ok(LagConfig { shared, interval, zero_within, until_zero, watch: self.watch, thresholds })
+        Ok(LagConfig { shared, interval, zero_within, until_zero, watch: self.watch, thresholds, long_transaction })
     }
 }
 
@@ -120,7 +129,7 @@ fn usage(message: impl Into<String>) -> Error {
 }
 
 /// A size: a whole number and a unit, decimal (`10MB`) or binary (`10MiB`); bytes without one.
-fn size(flag: &str, text: Option<&str>, default: u64) -> Result<u64> {
+pub(super) fn size(flag: &str, text: Option<&str>, default: u64) -> Result<u64> {
     const UNITS: [(&str, u64); 9] = [
         ("", 1),
         ("kb", 1_000),
@@ -162,7 +171,7 @@ mod tests {
             config.thresholds;
         assert_eq!((good_bytes, warning_bytes, critical_bytes), (10_000_000, 100_000_000, 1_000_000_000));
         assert_eq!((retained_bytes, zero_within_ms, config.until_zero), (50_000_000_000, 60_000, None));
-        assert_eq!((config.interval.as_secs(), config.watch), (5, false));
+        assert_eq!((config.interval.as_secs(), config.watch, config.long_transaction.as_secs()), (5, false, 60));
     }
 
     #[test]
@@ -182,13 +191,15 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused() {
         let raw = RawLag::default;
+        let of = |shared| RawLag { shared, ..raw() };
         for (raw, flag) in [
             (RawLag { interval: text("2m"), ..raw() }, "--interval must not be longer than --zero-within"),
             (RawLag { interval: text("0s"), ..raw() }, "--interval must be greater"),
             (RawLag { zero_within: text("soon"), ..raw() }, "--zero-within"),
             (RawLag { until_zero: text("999h"), ..raw() }, "--until-zero must be at most"),
             (RawLag { good: text("1GB"), ..raw() }, "--good, --warning and --critical"),
-            (RawLag { retained: text("much"), ..raw() }, "--retained"),
+            (of(RawSettings { retained: text("much"), ..RawSettings::default() }), "--retained"),
+            (of(RawSettings { long_transaction: text("long"), ..RawSettings::default() }), "--long-transaction"),
         ] {
             let error = validate(raw).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Usage);

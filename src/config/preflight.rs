@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::conninfo::ConnectOptions;
 use super::environment::Environment;
+use super::lag::{DEFAULT_RETAINED_BYTES, size};
 use super::mapping::TableMapping;
 use super::pattern::TablePattern;
 use super::raw::{self, RawSettings, usage};
@@ -42,6 +43,8 @@ pub struct PreflightConfig {
     pub wal_interval: Duration,
     /// From when on a transaction is a long one.
     pub long_transaction: Duration,
+    /// From so many bytes on, WAL that is kept for a slot raises an alarm.
+    pub retained_bytes: u64,
     /// The position up to which a restored clone has the publisher's data, before its subscription is enabled.
     pub restore_lsn: Option<Lsn>,
 }
@@ -73,6 +76,7 @@ impl RawSettings {
                 DEFAULT_LONG_TRANSACTION,
                 MAX_LONG_TRANSACTION,
             )?,
+            retained_bytes: size("--retained", self.retained.as_deref(), DEFAULT_RETAINED_BYTES)?,
             restore_lsn,
             mappings: raw::mappings(self.tables.unwrap_or_default())?,
         })
@@ -124,5 +128,7 @@ mod tests {
         assert!(refusal(interval, None, &[]).contains("--wal-interval"));
         let long = RawSettings { long_transaction: Some("soon".to_owned()), ..raw() };
         assert!(refusal(long, None, &[]).contains("--long-transaction"));
+        let much = RawSettings { retained: Some("much".to_owned()), ..raw() };
+        assert!(refusal(much, None, &[]).contains("--retained"));
     }
 }

@@ -67,8 +67,10 @@ pub struct RawSettings {
     pub show_values: Option<bool>,
     /// A duration such as `2s`, for `preflight`.
     pub wal_interval: Option<String>,
-    /// A duration such as `5m`, for `preflight`.
+    /// A duration such as `5m`, for `preflight` and `lag`.
     pub long_transaction: Option<String>,
+    /// A size such as `50GB`, for `preflight` and `lag`.
+    pub retained: Option<String>,
     /// Tables that have another shape on the subscriber, by their name on the publisher; in the configuration file only.
     pub tables: Option<BTreeMap<String, RawMapping>>,
 }
@@ -95,6 +97,7 @@ impl fmt::Debug for RawSettings {
             .field("show_values", &self.show_values)
             .field("wal_interval", &self.wal_interval)
             .field("long_transaction", &self.long_transaction)
+            .field("retained", &self.retained)
             .field("tables", &self.tables)
             .finish()
     }
@@ -123,6 +126,7 @@ impl RawSettings {
             show_values: self.show_values.or(lower.show_values),
             wal_interval: self.wal_interval.or(lower.wal_interval),
             long_transaction: self.long_transaction.or(lower.long_transaction),
+            retained: self.retained.or(lower.retained),
             tables: self.tables.or(lower.tables),
         }
     }

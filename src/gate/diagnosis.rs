@@ -9,11 +9,10 @@ use crate::gate::rules::Writer;
 use crate::lsn::Lsn;
 use crate::sql;
 
-/// Silence from which on a connection counts as dead: the publisher speaks at least every `wal_sender_timeout / 2`, by
-/// default 30 s.
+/// Silence from which on a connection counts as dead where the worker has no timeout: the runbook's figure.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
-/// A transaction of the publisher that has been open for longer is named: it keeps WAL, and its commit brings all it did.
-const LONG_TRANSACTION_SECONDS: u64 = 60;
+/// How long a new worker may take to connect before that is a cause: an answer from another continent takes less.
+const CONNECTS_WITHIN_MS: u64 = 2_000;
 
 /// How a subscription moved between looks. The default is that of a single look: nothing is known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -70,6 +69,9 @@ pub(crate) fn of_feed(health: &Health, feed: &FeedHealth, motion: &Motion) -> Ve
         causes.extend(blocked(subscription));
     }
     causes.extend(origin(feed, subscription));
+    if lags {
+        causes.extend(silence(health, feed, subscription, motion));
+    }
     let root = causes.iter().any(|cause| cause.severity == Severity::Error && cause.code != Code::WorkerAbsent.text());
     let consequence = if root { Severity::Info } else { Severity::Error };
     for cause in causes.iter_mut().filter(|cause| cause.code == Code::WorkerAbsent.text()) {
@@ -90,7 +92,6 @@ pub(crate) fn of_feed(health: &Health, feed: &FeedHealth, motion: &Motion) -> Ve
         ));
     }
     if lags {
-        causes.extend(silence(subscription));
         causes.extend(large_transaction(feed, subscription, motion));
         causes.extend(falling_behind(health, feed, motion));
         let explained = causes.iter().any(|cause| cause.severity > Severity::Info);
@@ -107,12 +108,12 @@ pub(crate) fn of_feed(health: &Health, feed: &FeedHealth, motion: &Motion) -> Ve
     causes
 }
 
-/// Transactions of the publisher that hold back what follows them. With `all`, those that have just begun as well.
-pub(crate) fn of_writers(writers: &[Writer], all: bool) -> Vec<Cause> {
+/// Transactions of the publisher that hold back what follows them: those that are open for so long, or all.
+pub(crate) fn of_writers(writers: &[Writer], for_long: Option<Duration>) -> Vec<Cause> {
     let long = writers.iter().filter_map(|writer| match writer {
         Writer::Session { seconds, .. } => {
-            let long = seconds.is_some_and(|seconds| seconds >= LONG_TRANSACTION_SECONDS);
-            (all || long).then(|| {
+            let is_long = |longest: Duration| seconds.is_some_and(|seconds| Duration::from_secs(seconds) >= longest);
+            for_long.is_none_or(is_long).then(|| {
                 cause(
                     Code::LongTransaction,
                     Severity::Warning,
@@ -199,7 +200,9 @@ fn another_publisher(
                 health.insert
             )
         }
-        Slot::There(SlotHealth { active: false, .. }) if motion.still.is_some() && !silent(worker.silent_ms) => {
+        Slot::There(SlotHealth { active: false, .. })
+            if motion.still.is_some() && !silent(health, worker.silent_ms) =>
+        {
             format!(
                 "the worker of subscription {name} (process {}) is connected to a publisher, but slot {slot} of this one is inactive",
                 worker.pid
@@ -289,18 +292,43 @@ fn origin(feed: &FeedHealth, subscription: &SubscriptionHealth) -> Option<Cause>
     }
 }
 
-fn silent(silent_ms: Option<u64>) -> bool {
-    silent_ms.is_some_and(|silent| Duration::from_millis(silent) > SILENCE_MAX)
+/// Silence from which on a connection counts as dead, by the `wal_receiver_timeout` of its worker: after half of it the
+/// worker asks for an answer, and after all of it, it is gone (`LogicalRepApplyLoop` in worker.c), so in between.
+pub(crate) fn silence_max(wal_receiver_timeout: Option<Duration>) -> Duration {
+    match wal_receiver_timeout {
+        Some(timeout) if !timeout.is_zero() => timeout * 3 / 4,
+        _ => SILENCE_MAX,
+    }
 }
 
-fn silence(subscription: &SubscriptionHealth) -> Option<Cause> {
+fn silent(health: &Health, silent_ms: Option<u64>) -> bool {
+    let timeout = health.workers.receiver_timeout_ms.map(Duration::from_millis);
+    silent_ms.is_some_and(|silent| Duration::from_millis(silent) > silence_max(timeout))
+}
+
+fn silence(health: &Health, feed: &FeedHealth, subscription: &SubscriptionHealth, motion: &Motion) -> Option<Cause> {
     let worker = subscription.worker.as_ref()?;
     // One that waits or applies does not listen.
-    if !silent(worker.silent_ms) || !subscription.waits.is_empty() || worker.transaction.is_some() {
+    if !subscription.waits.is_empty() || worker.transaction.is_some() {
         return None;
     }
-    let seconds = worker.silent_ms.unwrap_or_default() / 1000;
-    let evidence = format!("worker {} has not heard from the publisher for {seconds} s", worker.pid);
+    let inactive = matches!(feed.slot, Slot::There(SlotHealth { active: false, .. }));
+    let pid = worker.pid;
+    let evidence = match worker.silent_ms {
+        // After a timeout the next worker connects, which can take minutes where nothing answers. Its silence counts from its
+        // start ("Initialise stats" in worker.c).
+        Some(ms) if inactive && motion.still.is_some() && worker.received.is_none() && ms >= CONNECTS_WITHIN_MS => {
+            format!(
+                "worker {pid} has not heard from the publisher since it started {} s ago, and slot {} is inactive",
+                ms / 1000,
+                feed.feed.slot
+            )
+        }
+        Some(ms) if silent(health, worker.silent_ms) => {
+            format!("worker {pid} has not heard from the publisher for {} s", ms / 1000)
+        }
+        _ => return None,
+    };
     let remedy = "check the network between the two: security groups, the port, limits on its bandwidth";
     Some(cause(Code::NetworkSilence, Severity::Error, evidence, remedy))
 }
@@ -388,7 +416,7 @@ mod tests {
                 subscription: Some(subscription),
             }],
             writers: vec![],
-            workers: Workers { in_use: 1, limit: 4 },
+            workers: Workers { in_use: 1, limit: 4, receiver_timeout_ms: Some(60_000) },
         }
     }
 
@@ -518,8 +546,23 @@ mod tests {
         let moving = Motion { watched: true, ..Motion::default() };
         assert!(found(&blocked, &moving).is_empty());
 
-        let silent = with(|health| subscription(health).worker.as_mut().unwrap().silent_ms = Some(90_000));
-        assert_eq!(found(&silent, &still()), ["Error network_silence"]);
+        let silent = |ms| with(|health| subscription(health).worker.as_mut().unwrap().silent_ms = Some(ms));
+        assert_eq!(found(&silent(45_001), &still()), ["Error network_silence"]);
+        assert_eq!(found(&silent(45_000), &still()), ["Warning unexplained"]);
+        // One that has no timeout waits longer.
+        let mut patient = silent(60_000);
+        patient.workers.receiver_timeout_ms = Some(0);
+        assert_eq!(found(&patient, &still()), ["Warning unexplained"]);
+        patient = silent(60_001);
+        patient.workers.receiver_timeout_ms = Some(0);
+        assert_eq!(found(&patient, &still()), ["Error network_silence"]);
+        let connecting = with(|health| {
+            slot(health).active = false;
+            let worker = subscription(health).worker.as_mut().unwrap();
+            (worker.received, worker.silent_ms) = (None, Some(2_000));
+        });
+        assert_eq!(found(&connecting, &still()), ["Error network_silence", "Info slot_inactive"]);
+        assert_eq!(found(&connecting, &Motion::default()), ["Error slot_inactive"]);
         let busy = with(|health| {
             let worker = subscription(health).worker.as_mut().unwrap();
             (worker.silent_ms, worker.transaction) = (Some(90_000), Some("740".into()));
@@ -546,8 +589,9 @@ mod tests {
     fn transactions_of_the_publisher() {
         let session = |seconds| Writer::Session { pid: 5, state: Some("idle in transaction".into()), seconds };
         let writers = [session(Some(59)), session(Some(60)), session(None), Writer::Prepared { gid: "g".into() }];
-        let codes = |all| of_writers(&writers, all).iter().map(|cause| cause.code.clone()).collect::<Vec<_>>();
-        assert_eq!(codes(false), ["long_transaction", "prepared_transaction"]);
-        assert_eq!(codes(true).len(), 4);
+        let codes =
+            |for_long| of_writers(&writers, for_long).iter().map(|cause| cause.code.clone()).collect::<Vec<_>>();
+        assert_eq!(codes(Some(Duration::from_secs(60))), ["long_transaction", "prepared_transaction"]);
+        assert_eq!(codes(None).len(), 4);
     }
 }

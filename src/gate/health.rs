@@ -41,6 +41,8 @@ pub(crate) struct Workers {
     pub(crate) in_use: u64,
     /// `max_logical_replication_workers`.
     pub(crate) limit: u64,
+    /// `wal_receiver_timeout`, milliseconds: how long a worker waits for a word of its publisher; 0 for ever.
+    pub(crate) receiver_timeout_ms: Option<u64>,
 }
 
 /// One subscription and its slot.
@@ -169,6 +171,9 @@ pub(crate) fn publisher_sql(version_num: u32, feeds: &[Feed]) -> String {
 }
 
 /// Subscriptions, leading workers, locks that workers wait for, tables that are not ready, workers in use.
+///
+/// Until a worker has set its clock, it has heard nothing since `-infinity` (`logicalrep_worker_launch` in launcher.c), from
+/// which nothing can be subtracted before 17.
 pub(crate) fn subscriber_sql(version_num: u32, feeds: &[Feed]) -> String {
     let oids: Vec<_> = feeds.iter().map(|feed| feed.oid.to_string()).collect();
     let oids = oids.join(", ");
@@ -185,7 +190,7 @@ pub(crate) fn subscriber_sql(version_num: u32, feeds: &[Feed]) -> String {
          EXISTS (SELECT FROM pg_catalog.pg_replication_origin o WHERE o.roname = 'pg_' || s.oid) \
          FROM pg_catalog.pg_subscription s {stats} WHERE s.oid IN ({oids}); \
          SELECT st.subid, st.pid, st.received_lsn, \
-         GREATEST(0, extract(epoch FROM clock_timestamp() - st.last_msg_receipt_time) * 1000)::bigint, \
+         GREATEST(0, extract(epoch FROM clock_timestamp() - nullif(st.last_msg_receipt_time, '-infinity')) * 1000)::bigint, \
          (SELECT min(l.transactionid::text) FROM pg_catalog.pg_locks l WHERE l.pid = st.pid \
          AND l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted) \
          FROM pg_catalog.pg_stat_subscription st \
@@ -200,7 +205,8 @@ pub(crate) fn subscriber_sql(version_num: u32, feeds: &[Feed]) -> String {
          SELECT r.srsubid, r.srrelid::regclass::text, r.srsubstate FROM pg_catalog.pg_subscription_rel r \
          WHERE r.srsubstate <> 'r' AND r.srsubid IN ({oids}) ORDER BY 1, 2; \
          SELECT (SELECT count(st.pid) FROM pg_catalog.pg_stat_subscription st), \
-         current_setting('max_logical_replication_workers')"
+         current_setting('max_logical_replication_workers'), \
+         (SELECT g.setting FROM pg_catalog.pg_settings g WHERE g.name = 'wal_receiver_timeout')"
     )
 }
 
@@ -294,7 +300,7 @@ fn parsed<T: std::str::FromStr>(row: &[Option<String>], column: usize) -> Option
 
 fn workers(rows: &Rows) -> Option<Workers> {
     let row = rows.first()?;
-    Some(Workers { in_use: parsed(row, 0)??, limit: parsed(row, 1)?? })
+    Some(Workers { in_use: parsed(row, 0)??, limit: parsed(row, 1)??, receiver_timeout_ms: parsed(row, 2)? })
 }
 
 /// Reads the answers; `None` for one that is not understood.
@@ -456,7 +462,7 @@ mod tests {
             rows(&[&["16385", "77", "0/50", "1500", "740"]]),
             rows(&[&["16385", "77", "relation", "public.t", "99", "psql", "idle in transaction", "12"]]),
             rows(&[&["16385", "public.t", "d"], &["16385", "public.u", "s"]]),
-            rows(&[&["1", "4"]]),
+            rows(&[&["1", "4", "60000"]]),
         ];
         let found = answers.subscriptions(&all).unwrap().remove(0).unwrap();
         assert_eq!((found.enabled, found.apply_errors, found.tables_not_ready), (true, Some(3), 2));
@@ -466,7 +472,7 @@ mod tests {
         let gone = [rows(&[]), rows(&[]), rows(&[]), rows(&[])];
         assert_eq!(answers.subscriptions(&gone), Some(vec![None]));
         assert_eq!(answers.subscriptions(&[]), None);
-        assert_eq!(workers(&all[4]), Some(Workers { in_use: 1, limit: 4 }));
-        assert_eq!(workers(&rows(&[&["1", "many"]])), None);
+        assert_eq!(workers(&all[4]), Some(Workers { in_use: 1, limit: 4, receiver_timeout_ms: Some(60_000) }));
+        assert_eq!(workers(&rows(&[&["1", "many", "0"]])), None);
     }
 }

@@ -44,6 +44,8 @@ pub(crate) enum Attempt {
     NotYet(NotYet, Lsn),
     /// The slot is spent; [`ErrorKind::Unsupported`] where more changed than memory holds.
     Undecodable(Error, Lsn),
+    /// The slot is spent, and there are too many positions that the subscriber's snapshot may correspond to.
+    Undecided(Lsn),
 }
 
 /// Waits, without any snapshot or slot, until the subscriber has applied what there was when the wait began: what is
@@ -104,8 +106,7 @@ pub(crate) async fn attempt(
     }
     tracing::debug!(transactions = window.transactions(), "window decoded");
     if window.undecided() > UNDECIDED_MAX {
-        let message = "too many transactions ended between what the subscriber certainly holds and what it may hold";
-        return Ok(Attempt::Undecodable(Error::new(ErrorKind::Unsupported, message), target));
+        return Ok(Attempt::Undecided(target));
     }
     Ok(Attempt::Accepted(Box::new(Opened {
         point: SyncPoint {

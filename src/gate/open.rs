@@ -227,9 +227,10 @@ fn is_fatal(error: &Error) -> bool {
 
 async fn live(control: Sides<&Session>, keepers: &Keepers, wait: &mut Wait<'_, '_>) -> Result<Result<Opened, GivenUp>> {
     let request = wait.request;
-    for attempts in 1.. {
+    let mut windows = 0;
+    loop {
         let target = observe::insert_position(control.publisher, request.wal_segment_bytes).await?;
-        tracing::debug!(%target, attempts, "approaching the sync point");
+        tracing::debug!(%target, windows, "approaching the sync point");
         while let Err(not_yet) = live::approach(control, request, target).await? {
             if !wait.again(&not_yet).await? {
                 return Ok(Err((not_yet, target, None)));
@@ -259,7 +260,17 @@ async fn live(control: Sides<&Session>, keepers: &Keepers, wait: &mut Wait<'_, '
                     // What the server will not decode now, it will not decode the next time, either.
                     let again =
                         matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::Cancelled | ErrorKind::TimedOut);
-                    if attempts >= WINDOWS_MAX || !again || !wait.again(&not_yet).await? {
+                    windows += 1;
+                    if windows >= WINDOWS_MAX || !again || !wait.again(&not_yet).await? {
+                        return Ok(Err((not_yet, position, None)));
+                    }
+                    break;
+                }
+                // A matter of a moment: of how much the worker had received and not applied yet.
+                live::Attempt::Undecided(position) => {
+                    release(keepers).await?;
+                    let not_yet = NotYet::Undecided;
+                    if !wait.again(&not_yet).await? {
                         return Ok(Err((not_yet, position, None)));
                     }
                     break;
@@ -267,7 +278,6 @@ async fn live(control: Sides<&Session>, keepers: &Keepers, wait: &mut Wait<'_, '
             }
         }
     }
-    Err(Error::new(ErrorKind::TimedOut, "no sync point"))
 }
 
 /// Two snapshots without a slot. Between them, rows may have changed, which are to be looked at again; where nobody writes,

@@ -107,6 +107,8 @@ pub enum NotYet {
         /// Its process; `None` for a prepared transaction.
         pid: Option<i32>,
     },
+    /// There are too many positions that the subscriber's snapshot may correspond to.
+    Undecided,
     /// What changed between the two snapshots cannot be had.
     Undecodable {
         /// Why, for people.
@@ -149,6 +151,11 @@ impl fmt::Display for NotYet {
             ),
             Self::Committing { pid: None } => f.write_str(
                 "a prepared transaction to end: it may have been committing when the temporary slot was made",
+            ),
+            Self::Undecided => write!(
+                f,
+                "fewer transactions to end between what the subscriber certainly holds and what it may hold (where the \
+                 position of its replication origin is told, there are none)"
             ),
             Self::Undecodable { error } => {
                 write!(f, "the changes between the two snapshots, which cannot be decoded: {error}")

@@ -76,10 +76,12 @@ fn todo(out: &mut String, checks: &[&Check]) {
     for status in [Status::Fix, Status::Unknown, Status::Warn] {
         for check in checks.iter().filter(|check| check.status == status) {
             let _ = writeln!(out, "\n{:<9}{} ({})", word(status), shown(&check.code), place(check));
-            for (label, text) in [("wanted", &check.threshold), ("remedy", &check.remedy)] {
-                if let Some(text) = text {
-                    let _ = writeln!(out, "  {label:<7}{}", sentence(text));
-                }
+            if let Some(threshold) = &check.threshold {
+                let _ = writeln!(out, "  wanted {}", sentence(threshold));
+            }
+            if let Some(remedy) = &check.remedy {
+                // It may be a statement, and two spaces of a name are not one.
+                let _ = writeln!(out, "  remedy {}", shown(remedy));
             }
         }
     }
@@ -126,7 +128,10 @@ mod tests {
         };
         let keyless = Check {
             threshold: Some("a primary key, or a replica identity by which updates and deletes find their row".into()),
-            remedy: Some("ALTER TABLE \"public\".\"log\" REPLICA IDENTITY FULL, which is slower".into()),
+            remedy: Some(crate::sql::noted(
+                "ALTER TABLE \"public\".\"log\" REPLICA IDENTITY FULL",
+                "or better give it a primary key: without, the subscriber looks for every changed row",
+            )),
             ..check(
                 "replica_identity",
                 Status::Fix,
@@ -185,10 +190,17 @@ mod tests {
 
         FIX      replica_identity (publisher public.log)
           wanted a primary key, or a replica identity by which updates and deletes find their row
-          remedy ALTER TABLE "public"."log" REPLICA IDENTITY FULL, which is slower
+          remedy ALTER TABLE "public"."log" REPLICA IDENTITY FULL; -- or better give it a primary key: without, the subscriber looks for every changed row
 
         PREFLIGHT: 1 thing to fix; verify can reach exact: candidate cut.
         "#);
+    }
+
+    #[test]
+    fn a_statement_is_shown_as_it_is() {
+        let mut outcome = outcome();
+        outcome.checks[1].remedy = Some("ANALYZE \"two  spaces\"; -- and so on".into());
+        assert!(render(&outcome).contains("  remedy ANALYZE \"two  spaces\"; -- and so on\n"));
     }
 
     #[test]

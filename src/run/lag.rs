@@ -192,7 +192,7 @@ impl Watch {
                 reached: self.reached,
             }),
             subscriptions,
-            causes: diagnosis::of_writers(&health.writers, false),
+            causes: diagnosis::of_writers(&health.writers, Some(self.config.long_transaction)),
             findings: self.findings.clone(),
         };
         outcome.exit_code = lag_outcome::exit_code(&outcome);

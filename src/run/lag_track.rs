@@ -326,7 +326,7 @@ mod tests {
                     subscription: Some(subscription),
                 }],
                 writers: vec![],
-                workers: Workers { in_use: 1, limit: 4 },
+                workers: Workers { in_use: 1, limit: 4, receiver_timeout_ms: Some(60_000) },
             };
             self.track.look(self.moment(second), &health, &health.feeds[0], &THRESHOLDS)
         }

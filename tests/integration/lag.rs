@@ -34,20 +34,20 @@ async fn slow_apply(database: &Replicated, seconds: f64) {
 }
 
 /// The only subscription of the last look.
-fn one(ran: &Ran) -> &Value {
+pub(crate) fn one(ran: &Ran) -> &Value {
     let all = ran.json["subscriptions"].as_array().unwrap_or_else(|| panic!("{ran:#?}"));
     assert_eq!(all.len(), 1, "{ran:#?}");
     &all[0]
 }
 
 /// Every cause as `severity code`.
-fn causes(subscription: &Value) -> Vec<String> {
+pub(crate) fn causes(subscription: &Value) -> Vec<String> {
     let text = |cause: &Value| format!("{} {}", cause["severity"].as_str().unwrap(), cause["code"].as_str().unwrap());
     subscription["causes"].as_array().unwrap().iter().map(text).collect()
 }
 
 /// Watches for a while; every look was a line of JSON.
-async fn watched(watch: Verify, while_watching: impl Future<Output = ()>) -> Vec<Value> {
+pub(crate) async fn watched(watch: Verify, while_watching: impl Future<Output = ()>) -> Vec<Value> {
     let running = watch.args("--watch").start();
     while_watching.await;
     running.signal("INT").await;
@@ -59,13 +59,13 @@ async fn watched(watch: Verify, while_watching: impl Future<Output = ()>) -> Vec
 }
 
 /// The causes that every look named, without those looks that named the same as the one before.
-fn causes_in_turn(looks: &[Value]) -> Vec<Vec<String>> {
+pub(crate) fn causes_in_turn(looks: &[Value]) -> Vec<Vec<String>> {
     let mut all: Vec<_> = looks.iter().map(|look| causes(&look["subscriptions"][0])).collect();
     all.dedup();
     all
 }
 
-fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+pub(crate) fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or_else(|| panic!("{field}: {value}"))
 }
 

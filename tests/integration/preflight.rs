@@ -6,6 +6,7 @@ use serde_json::Value;
 use triplecheck_testbed::{Database, Pair, PairOptions, ReplicateOptions, Replicated, ServerOptions, shared_pair};
 
 use crate::harness::{Ran, Verify, disable, wait_for};
+use crate::remedies;
 use crate::roles::{self, Level};
 
 /// A defect that the test has made.
@@ -31,13 +32,18 @@ fn assert_reported(ran: &Ran, Defect { check: (code, object), status, remedy, ..
     assert!(!check["evidence"].as_str().unwrap().is_empty(), "{check:#}");
 }
 
-/// All of them are reported; after each remedy was applied, none is.
+/// All of them are reported; after each remedy was applied, as it is printed or as its words say, none is.
 pub(crate) async fn heal(preflight: impl Fn() -> Verify, defects: &[Defect<'_>]) -> Ran {
     let broken = preflight().run().await;
     broken.assert_code(i32::from(defects.iter().any(|defect| defect.status == "fix")));
     defects.iter().for_each(|defect| assert_reported(&broken, defect));
     for defect in defects {
-        defect.on.sql(&defect.remedy).await.unwrap();
+        let printed = broken.check(defect.check.0, &defect.check.1);
+        if remedies::is_sql(printed) {
+            remedies::apply(printed, defect.on).await;
+        } else {
+            defect.on.sql(&defect.remedy).await.unwrap();
+        }
     }
     let healed = preflight().run().await;
     assert_cleared(&healed, defects);
@@ -198,7 +204,7 @@ async fn defects_of_subscriptions() {
     assert_reported(&broken, &counted);
     subscriber.sql("DELETE FROM orders WHERE id = 1000").await.unwrap();
     database.catch_up().await.unwrap();
-    subscriber.sql(&counted.remedy).await.unwrap();
+    remedies::apply(broken.check(counted.check.0, &counted.check.1), subscriber).await;
     assert_cleared(&preflight().run().await, &[counted]);
     database.assert_nothing_left().await;
 }
@@ -247,13 +253,6 @@ fn settings(settings: &[(&str, &str)]) -> ServerOptions {
     ServerOptions { settings, ..ServerOptions::default() }
 }
 
-/// What a remedy says before it goes on in words, as a statement.
-fn statement(check: &Value) -> String {
-    let remedy = check["remedy"].as_str().unwrap();
-    let end = [", then", ", and reload", "; "].iter().filter_map(|stop| remedy.find(stop)).min();
-    remedy[..end.unwrap_or(remedy.len())].to_owned()
-}
-
 #[tokio::test]
 async fn defects_of_servers() {
     let options = PairOptions {
@@ -283,9 +282,9 @@ async fn defects_of_servers() {
         ("worker_processes", subscriber),
         ("origins_capacity", subscriber),
     ] {
-        on.sql(&statement(broken.check(code, "-"))).await.unwrap();
+        remedies::apply(broken.check(code, "-"), on).await;
     }
-    publisher.sql("CREATE ROLE replicator LOGIN REPLICATION").await.unwrap();
+    remedies::apply(broken.check("replication_role", "-"), publisher).await;
     publisher.sql("SELECT pg_reload_conf()").await.unwrap();
     wait_for(publisher, "SELECT pending_restart FROM pg_settings WHERE name = 'wal_level'", "t").await;
     let pending = preflight().run().await;
@@ -296,7 +295,7 @@ async fn defects_of_servers() {
     assert_eq!(healed.check("replication_role", "-")["status"], "ok");
 
     // More workers want more processes.
-    subscriber.sql(&statement(healed.check("worker_processes", "-"))).await.unwrap();
+    remedies::apply(healed.check("worker_processes", "-"), subscriber).await;
     pair.subscriber.restart().await.unwrap();
     lost_slot(&database).await;
 
@@ -305,7 +304,7 @@ async fn defects_of_servers() {
     orders(&database, no_copy).await;
     let full = preflight().run().await;
     assert_eq!(full.checks("fix"), ["senders_capacity -"], "{full:#?}");
-    publisher.sql(&statement(full.check("senders_capacity", "-"))).await.unwrap();
+    remedies::apply(full.check("senders_capacity", "-"), publisher).await;
     pair.publisher.restart().await.unwrap();
     database.catch_up().await.unwrap();
     // The worker lost its publisher meanwhile, which counts as an error.

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use triplecheck_testbed::{Installation, Pair, PairOptions, Server};
 
-use crate::harness::{Ran, Verify};
+use crate::harness::{Ran, Verify, wait_for};
 use crate::preflight::{defect, heal};
+use crate::remedies;
 use crate::roles::{self, Level};
 
 /// Makes the subscriber's server a copy of the publisher's as a crash would leave it, as a snapshot of its disk does.
@@ -210,6 +211,12 @@ async fn the_restore_point_is_checked_before_enable() {
     database.catch_up().await.unwrap();
     let enabled = check(&restored).run().await;
     assert!(bad(&enabled).contains(&format!("restore_subscription {name}")), "{enabled:#?}");
+    remedies::apply(enabled.check("restore_subscription", &name), clone_side).await;
+    wait_for(publisher, &format!("SELECT active FROM pg_replication_slots WHERE slot_name = '{slot}'"), "f").await;
+    let disabled = check(&restored).run().await;
+    assert_eq!(disabled.check("restore_subscription", &name)["status"], "ok", "{disabled:#?}");
+    clone_side.sql(&format!("ALTER SUBSCRIPTION {name} ENABLE")).await.unwrap();
+    database.catch_up().await.unwrap();
     // What was restored and what was queued make the whole.
     let ran = Verify::new(&database).run().await;
     assert_eq!(ran.tables(), ["public.orders match -"], "{ran:#?}");

@@ -11,7 +11,7 @@ use triplecheck_testbed::{Database, ReplicateOptions, Replicated, find_client, s
 use crate::harness::{Ran, Verify, disable};
 
 /// Runs a script as its header says.
-async fn psql(database: &Database, script: &Path) -> String {
+pub(crate) async fn psql(database: &Database, script: &Path) -> String {
     let psql = find_client("psql").expect("psql comes with the servers");
     let mut command = Command::new(psql);
     command.args(["-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-d", &database.conninfo(), "-f"]).arg(script);

@@ -183,6 +183,8 @@ pub struct StaleCollation {
     pub recorded: String,
     /// The version of the library now; `None` where the library does not know it any longer.
     pub actual: Option<String>,
+    /// The indexes that are sorted by it, or whose expressions or conditions use it.
+    pub indexes: Vec<QualifiedName>,
 }
 
 /// What is asked of a publisher.

@@ -7,7 +7,7 @@ use crate::sql;
 /// The first object identifier of what users create (`FirstNormalObjectId`, access/transam.h).
 const FIRST_USER_OID: u32 = 16_384;
 /// The settings that are looked at.
-const SETTINGS: [&str; 7] = [
+const SETTINGS: [&str; 8] = [
     "wal_level",
     "max_replication_slots",
     "max_active_replication_origins",
@@ -15,6 +15,7 @@ const SETTINGS: [&str; 7] = [
     "max_logical_replication_workers",
     "max_worker_processes",
     "autovacuum_max_workers",
+    "wal_receiver_timeout",
 ];
 
 fn oids(oids: impl IntoIterator<Item = u32>) -> String {
@@ -114,7 +115,12 @@ pub(super) fn database_collation(major: Major) -> String {
 pub(super) fn stale_collations() -> String {
     // The database's own collation is 100 (catalog/pg_collation.dat); its version stands with the database.
     format!(
-        "SELECT n.nspname, c.collname, c.collversion, pg_collation_actual_version(c.oid) \
+        "SELECT n.nspname, c.collname, c.collversion, pg_collation_actual_version(c.oid), \
+         (SELECT json_agg(json_build_array(m.nspname, x.relname) ORDER BY m.nspname, x.relname) FROM pg_class x \
+         JOIN pg_namespace m ON m.oid = x.relnamespace WHERE x.relkind = 'i' AND x.oid IN (\
+         SELECT i.indexrelid FROM pg_index i WHERE c.oid = ANY (i.indcollation) UNION ALL \
+         SELECT d.objid FROM pg_depend d WHERE d.classid = 'pg_class'::regclass \
+         AND d.refclassid = 'pg_collation'::regclass AND d.refobjid = c.oid)) \
          FROM pg_collation c JOIN pg_namespace n ON n.oid = c.collnamespace \
          WHERE c.oid <> 100 AND c.collversion IS NOT NULL \
          AND c.collversion IS DISTINCT FROM pg_collation_actual_version(c.oid) \
@@ -227,7 +233,7 @@ pub(super) fn subscriptions(major: Major) -> String {
     };
     format!(
         "SELECT s.oid, s.subname, s.subslotname, array_to_json(s.subpublications), s.subenabled, {two_phase}, {on_error}, \
-         w.pid, greatest(0, extract(epoch FROM clock_timestamp() - w.last_msg_receipt_time))::bigint, {errors}, {conflicts} \
+         w.pid, greatest(0, extract(epoch FROM clock_timestamp() - nullif(w.last_msg_receipt_time, '-infinity')))::bigint, {errors}, {conflicts} \
          FROM pg_subscription s LEFT JOIN pg_stat_subscription w ON w.subid = s.oid AND w.relid IS NULL{leader}{stats} \
          WHERE s.subdbid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()) ORDER BY s.subname"
     )

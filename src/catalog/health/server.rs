@@ -141,11 +141,12 @@ async fn stale_collations(session: &Session) -> Result<Vec<StaleCollation>> {
     rows.into_iter()
         .map(|row| {
             let mut fields = Fields::new("the collations", row);
-            Ok(StaleCollation {
-                name: QualifiedName::new(fields.text()?, fields.text()?),
-                recorded: fields.text()?,
-                actual: fields.optional()?,
-            })
+            let name = QualifiedName::new(fields.text()?, fields.text()?);
+            let (recorded, actual) = (fields.text()?, fields.optional()?);
+            let indexes: Option<Vec<(String, String)>> = fields.json_optional()?;
+            let indexes =
+                indexes.into_iter().flatten().map(|(schema, name)| QualifiedName::new(schema, name)).collect();
+            Ok(StaleCollation { name, recorded, actual, indexes })
         })
         .collect()
 }

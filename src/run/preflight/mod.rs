@@ -71,6 +71,7 @@ async fn look(config: &PreflightConfig) -> Result<PreflightOutcome> {
         requested: &config.subscriptions,
         scope: config.scope,
         long_transaction: config.long_transaction,
+        retained_bytes: config.retained_bytes,
         restore_lsn: config.restore_lsn,
     };
     let (checks, proof) = judge::judge(&seen);

@@ -103,11 +103,12 @@ impl Postmaster {
     }
 }
 
-/// The server says in its pid file when it accepts connections.
+/// The server says in its pid file when it accepts connections; a standby, that it accepts those that read.
 fn is_ready(data: &Path, pid: u32) -> bool {
     let Ok(text) = std::fs::read_to_string(data.join("postmaster.pid")) else { return false };
     let mut lines = text.lines();
-    lines.next() == Some(&pid.to_string()) && lines.nth(STATUS_LINE - 1).is_some_and(|status| status.trim() == "ready")
+    lines.next() == Some(&pid.to_string())
+        && lines.nth(STATUS_LINE - 1).is_some_and(|status| matches!(status.trim(), "ready" | "standby"))
 }
 
 /// The last lines of a log.

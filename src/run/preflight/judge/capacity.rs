@@ -1,11 +1,12 @@
 //! Settings, and what they leave free.
 
-use super::{Seen, limit, listed, set};
+use super::{Seen, limit, listed, set_and_restart};
 use crate::catalog::health::{Probe, ServerHealth, SubscriberHealth};
 use crate::run::figures::counted;
 use crate::run::preflight::code::Code;
 use crate::run::preflight::outcome::{Check, Status};
 use crate::side::Side;
+use crate::sql;
 
 /// Slots that should be free: the runbook's figure for an upgrade.
 const FREE_SLOTS_WANTED: u64 = 5;
@@ -28,14 +29,17 @@ pub(super) fn publisher(seen: &Seen<'_>, checks: &mut Vec<Check>) {
             Check::ok(code, Side::Publisher, format!("these roles can replicate: {}", listed(roles.iter())))
         }
         Probe::Told(_) => {
-            let how = if publisher.server.managed() {
-                "CREATE ROLE ... LOGIN; GRANT rds_replication TO ..."
+            let create = if publisher.server.managed() {
+                "CREATE ROLE upgrade_replicator LOGIN; GRANT rds_replication TO upgrade_replicator"
             } else {
-                "CREATE ROLE ... LOGIN REPLICATION"
+                "CREATE ROLE upgrade_replicator LOGIN REPLICATION"
             };
             Check::new(code, Status::Warn, Side::Publisher, "only superusers can replicate")
                 .threshold("a role of its own for the subscription")
-                .remedy(format!("{how}, and GRANT SELECT on the published tables for the initial copy"))
+                .remedy(sql::noted(
+                    create,
+                    "with a password, and GRANT SELECT on the published tables for the initial copy",
+                ))
         }
     });
 }
@@ -65,7 +69,7 @@ fn logical_decoding(server: &ServerHealth) -> Check {
     } else if pending {
         "restart the server: the new value waits for it".to_owned()
     } else {
-        format!("{}, then restart the server", set(server, "wal_level", "logical"))
+        set_and_restart(server, "wal_level", "logical", "")
     };
     Check::new(code, Status::Fix, Side::Publisher, evidence).threshold("wal_level = logical").remedy(remedy)
 }
@@ -89,11 +93,12 @@ fn slots(seen: &Seen<'_>, checks: &mut Vec<Check>) {
         _ => return checks.push(Check::ok(code, Side::Publisher, evidence)),
     };
     let idle: Vec<_> = slots.iter().filter(|slot| !slot.active && !slot.temporary).map(|slot| &slot.name).collect();
-    let raise = set(&publisher.server, "max_replication_slots", used + FREE_SLOTS_WANTED);
-    let mut remedy = format!("{raise}, then restart the server");
-    if !idle.is_empty() {
-        remedy.push_str(&format!("; or drop slots that nobody needs (inactive: {})", listed(idle.iter())));
-    }
+    let or = if idle.is_empty() {
+        String::new()
+    } else {
+        format!("; or drop slots that nobody needs (inactive: {})", listed(idle.iter()))
+    };
+    let remedy = set_and_restart(&publisher.server, "max_replication_slots", used + FREE_SLOTS_WANTED, &or);
     let threshold = format!("{FREE_SLOTS_WANTED} free, {needed} at the least");
     checks.push(Check::new(code, status, Side::Publisher, evidence).threshold(threshold).remedy(remedy));
 }
@@ -110,10 +115,12 @@ fn senders(seen: &Seen<'_>, checks: &mut Vec<Check>) {
     checks.push(if used < max {
         Check::ok(code, Side::Publisher, evidence)
     } else {
-        let raise = set(&publisher.server, "max_wal_senders", used + FREE_SLOTS_WANTED);
-        Check::new(code, Status::Fix, Side::Publisher, evidence)
-            .threshold("1 free")
-            .remedy(format!("{raise}, then restart the server"))
+        Check::new(code, Status::Fix, Side::Publisher, evidence).threshold("1 free").remedy(set_and_restart(
+            &publisher.server,
+            "max_wal_senders",
+            used + FREE_SLOTS_WANTED,
+            "",
+        ))
     });
 }
 
@@ -125,6 +132,8 @@ pub(super) fn subscriber(health: &SubscriberHealth, checks: &mut Vec<Check>) {
                 .threshold("a primary")
                 .remedy("name the primary as --subscriber, or promote this server"),
         );
+        // Its settings, workers and origins are not those of the server that subscribes.
+        return;
     }
     workers(health, checks);
     processes(server, checks);
@@ -154,12 +163,17 @@ fn workers(health: &SubscriberHealth, checks: &mut Vec<Check>) {
         return checks.push(Check::ok(code, Side::Subscriber, evidence));
     };
     let waiting = counted(missing, "subscription has", "subscriptions have");
-    let raise = set(&health.server, "max_logical_replication_workers", (used + missing).max(WORKERS_WANTED) * 2);
     checks.push(
         Check::new(code, status, Side::Subscriber, format!("{evidence}, {waiting} none"))
             .threshold(format!("{WORKERS_WANTED} in all, and one free for each subscription without"))
-            .remedy(format!("{raise}, then restart the server")),
+            .remedy(raise_workers(health, used + missing)),
     );
+}
+
+/// What gives the subscriber room for so many workers, and as many again.
+pub(super) fn raise_workers(health: &SubscriberHealth, needed: u64) -> String {
+    let workers = needed.max(WORKERS_WANTED).saturating_mul(2);
+    set_and_restart(&health.server, "max_logical_replication_workers", workers, "")
 }
 
 fn processes(server: &ServerHealth, checks: &mut Vec<Check>) {
@@ -182,7 +196,7 @@ fn processes(server: &ServerHealth, checks: &mut Vec<Check>) {
     checks.push(
         Check::new(code, status, Side::Subscriber, evidence)
             .threshold(format!("{wanted}: workers, autovacuum_max_workers and {OTHER_PROCESSES} besides"))
-            .remedy(format!("{}, then restart the server", set(server, "max_worker_processes", wanted))),
+            .remedy(set_and_restart(server, "max_worker_processes", wanted, "")),
     );
 }
 
@@ -202,6 +216,6 @@ fn origins(health: &SubscriberHealth, checks: &mut Vec<Check>) {
     } else {
         Check::new(code, Status::Fix, Side::Subscriber, evidence)
             .threshold("1 free, for tables that are copied or a subscription that is made")
-            .remedy(format!("{}, then restart the server", set(&health.server, name, used + FREE_SLOTS_WANTED)))
+            .remedy(set_and_restart(&health.server, name, used + FREE_SLOTS_WANTED, ""))
     });
 }

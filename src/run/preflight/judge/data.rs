@@ -31,16 +31,19 @@ fn identities(seen: &Seen<'_>, checks: &mut Vec<Check>) {
 
 fn identity(weak: &WeakIdentity, nothing_published: bool) -> Check {
     let table = weak.table.name.to_sql();
-    let add = format!("ALTER TABLE {table} ADD PRIMARY KEY (...)");
-    let full = format!("ALTER TABLE {table} REPLICA IDENTITY FULL, which is slower");
+    let add = format!("give it a primary key: ALTER TABLE {table} ADD PRIMARY KEY (...)");
+    let full = || {
+        let better = "or better give it a primary key: without, the subscriber looks for every changed row";
+        sql::noted(&format!("ALTER TABLE {table} REPLICA IDENTITY FULL"), better)
+    };
     let back = format!("ALTER TABLE {table} REPLICA IDENTITY DEFAULT");
     let (what, remedy) = match (weak.identity, weak.primary_key) {
         ('f', _) => ("no primary key, REPLICA IDENTITY FULL: the subscriber looks for every changed row", add),
         ('n', true) => ("REPLICA IDENTITY NOTHING", back),
         ('i', true) => ("the index of its REPLICA IDENTITY is gone or invalid", back),
-        ('n', false) => ("no primary key, REPLICA IDENTITY NOTHING", format!("{add}, or {full}")),
-        ('i', false) => ("no primary key, and the index of its REPLICA IDENTITY is gone or invalid", full),
-        _ => ("no primary key and no other REPLICA IDENTITY", format!("{add}, or {full}")),
+        ('n', false) => ("no primary key, REPLICA IDENTITY NOTHING", full()),
+        ('i', false) => ("no primary key, and the index of its REPLICA IDENTITY is gone or invalid", full()),
+        _ => ("no primary key and no other REPLICA IDENTITY", full()),
     };
     let stopped = weak.identity != 'f' && (weak.published || nothing_published);
     let status = if stopped { Status::Fix } else { Status::Warn };
@@ -62,7 +65,10 @@ fn unlogged(seen: &Seen<'_>, checks: &mut Vec<Check>) {
             Check::new(code, seen.left_behind(), Side::Publisher, format!("not replicated; {}", bytes(table.bytes)))
                 .about(&table.name)
                 .threshold("logged, or left out by name")
-                .remedy(format!("ALTER TABLE {} SET LOGGED, or --exclude-table", table.name.to_sql())),
+                .remedy(sql::noted(
+                    &format!("ALTER TABLE {} SET LOGGED", table.name.to_sql()),
+                    "it is rewritten meanwhile; or leave it out with --exclude-table",
+                )),
         );
     }
 }
@@ -77,7 +83,7 @@ fn large_objects(seen: &Seen<'_>, checks: &mut Vec<Check>) {
             let evidence = format!("{}, not replicated", counted(*count, "large object", "large objects"));
             Check::new(code, seen.left_behind(), Side::Publisher, evidence)
                 .threshold("none, or left out by name")
-                .remedy("copy them at cutover (pg_dump --large-objects), and --exclude-table pg_largeobject")
+                .remedy("copy them at cutover (pg_dump -b), and leave them out with --exclude-table pg_largeobject")
         }
     });
 }
@@ -91,7 +97,7 @@ fn sequences(seen: &Seen<'_>, checks: &mut Vec<Check>) {
         let evidence = format!("{}, not replicated", counted(count, "sequence", "sequences"));
         Check::new(code, Status::Warn, Side::Publisher, evidence)
             .threshold("set on the subscriber at cutover")
-            .remedy("run setval for each of them on the subscriber at cutover, after writes have stopped")
+            .remedy("after writes have stopped: triplecheck sequences --emit-sql FILE, and run FILE on the subscriber")
     });
 }
 
@@ -143,17 +149,30 @@ fn not_published(seen: &Seen<'_>, checks: &mut Vec<Check>) {
     let publication = candidates().find(of).or_else(|| candidates().next());
     for table in &tables.uncovered {
         let name = table.name.to_sql();
-        let publish = match publication {
-            Some(publication) => format!("ALTER PUBLICATION {} ADD TABLE {name}", sql::identifier(&publication.name)),
-            None => format!("CREATE PUBLICATION ... FOR TABLE {name}"),
+        let remedy = match publication {
+            Some(publication) => sql::noted(
+                &format!("ALTER PUBLICATION {} ADD TABLE {name}", sql::identifier(&publication.name)),
+                &format!("then on the subscriber {}; or leave it out with --exclude-table", refresh(seen, publication)),
+            ),
+            None => {
+                format!("publish it: CREATE PUBLICATION ... FOR TABLE {name}; or leave it out with --exclude-table")
+            }
         };
         checks.push(
             Check::new(code, seen.left_behind(), Side::Publisher, format!("in no publication; {}", bytes(table.bytes)))
                 .about(&table.name)
                 .threshold("published, or left out by name")
-                .remedy(format!("{publish}, then ALTER SUBSCRIPTION ... REFRESH PUBLICATION; or --exclude-table")),
+                .remedy(remedy),
         );
     }
+}
+
+/// What makes the subscriptions of a publication copy what was added to it.
+fn refresh(seen: &Seen<'_>, publication: &Publication) -> String {
+    let uses = seen.fed().filter(|fed| fed.publications.contains(&publication.name));
+    let refresh: Vec<_> =
+        uses.map(|fed| format!("ALTER SUBSCRIPTION {} REFRESH PUBLICATION", sql::identifier(&fed.name))).collect();
+    if refresh.is_empty() { "ALTER SUBSCRIPTION ... REFRESH PUBLICATION".to_owned() } else { refresh.join("; ") }
 }
 
 /// The subscriber's statistics: pg_upgrade before 18 leaves none, and the first queries after cutover are slow.
@@ -168,7 +187,10 @@ pub(super) fn subscriber(health: &SubscriberHealth, checks: &mut Vec<Check>) {
             Check::new(code, Status::Fix, Side::Subscriber, format!("never analyzed; {}", bytes(table.bytes)))
                 .about(&table.name)
                 .threshold("statistics of every table before it is queried")
-                .remedy(format!("ANALYZE {}; or all at once: vacuumdb --analyze-in-stages", table.name.to_sql()))
+                .remedy(sql::noted(
+                    &format!("ANALYZE {}", table.name.to_sql()),
+                    "or all at once: vacuumdb --analyze-in-stages",
+                ))
         })),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Seen, judge};
 use crate::catalog::health::*;
 use crate::catalog::{Finding, ServerFacts};
-use crate::config::Scope;
+use crate::config::{DEFAULT_RETAINED_BYTES, Scope};
 use crate::lsn::Lsn;
 use crate::run::preflight::outcome::{Check, Proof, Status, WalRate};
 use crate::sql::QualifiedName;
@@ -85,6 +85,7 @@ impl World {
             requested: &[],
             scope: Scope::Database,
             long_transaction: Duration::from_secs(300),
+            retained_bytes: DEFAULT_RETAINED_BYTES,
             restore_lsn: self.restore_lsn,
         })
     }
@@ -123,6 +124,7 @@ fn server(version_num: u32, identifier: &str, replication: bool, origin_progress
         ("max_logical_replication_workers", "4"),
         ("max_worker_processes", "20"),
         ("autovacuum_max_workers", "3"),
+        ("wal_receiver_timeout", "60000"),
     ];
     let setting = |value: &str| Setting { value: value.to_owned(), pending_restart: false };
     ServerHealth {

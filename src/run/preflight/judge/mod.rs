@@ -37,6 +37,8 @@ pub(super) struct Seen<'a> {
     pub(super) requested: &'a [String],
     pub(super) scope: Scope,
     pub(super) long_transaction: Duration,
+    /// Bytes of WAL from which on what a slot keeps is an alarm.
+    pub(super) retained_bytes: u64,
     pub(super) restore_lsn: Option<Lsn>,
 }
 
@@ -116,13 +118,27 @@ fn limit(server: &ServerHealth, name: &str) -> Option<u64> {
     server.settings.get(name).and_then(|setting| setting.value.parse().ok())
 }
 
-/// The statement that changes a setting. Managed services have parameter groups instead.
-fn set(server: &ServerHealth, name: &str, value: impl std::fmt::Display) -> String {
+/// What changes a setting that is read at the start, and what else would do. Managed services have parameter groups instead
+/// of statements.
+fn set_and_restart(server: &ServerHealth, name: &str, value: impl std::fmt::Display, or: &str) -> String {
     if server.managed() {
-        format!("set {name} = {value} in the parameter group")
+        format!("set {name} = {value} in the parameter group, then reboot{or}")
     } else {
-        format!("ALTER SYSTEM SET {name} = {}", sql::literal(&value.to_string()))
+        sql::noted(&alter_system(name, value), &format!("then restart the server{or}"))
     }
+}
+
+/// The same for a setting that is read again while the server runs, and what to do then.
+fn set_and_reload(server: &ServerHealth, name: &str, value: impl std::fmt::Display, then: &str) -> String {
+    if server.managed() {
+        format!("set {name} = {value} in the parameter group; {then}")
+    } else {
+        sql::noted(&format!("{}; SELECT pg_reload_conf()", alter_system(name, value)), then)
+    }
+}
+
+fn alter_system(name: &str, value: impl std::fmt::Display) -> String {
+    format!("ALTER SYSTEM SET {name} = {}", sql::literal(&value.to_string()))
 }
 
 impl ServerHealth {

@@ -152,7 +152,7 @@ pub(super) fn proof(seen: &Seen<'_>) -> Proof {
         gaps.push(ProofGap { level, side, lacks: lacks.to_owned(), remedy });
     };
     if seen.health.subscriber.is_some() && seen.fed().next().is_none() {
-        let remedy = "CREATE SUBSCRIPTION on the subscriber, or verify --gate none".to_owned();
+        let remedy = "make a subscription on the subscriber, or verify --gate none".to_owned();
         gap(ProofLevel::SettledByRecheck, Side::Subscriber, "a subscription that joins the two sides", remedy);
     }
     for (side, server) in seen.servers().filter(|(_, server)| !server.role.sees_sessions) {

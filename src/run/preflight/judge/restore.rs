@@ -38,8 +38,8 @@ pub(super) fn judge(seen: &Seen<'_>, subscriber: &SubscriberHealth, lsn: Lsn, ch
 
 fn no_single_subscription(candidates: &[&SubscriptionHealth]) -> Check {
     let (evidence, remedy) = if candidates.is_empty() {
-        let create =
-            "CREATE SUBSCRIPTION ... WITH (enabled = false, create_slot = false, copy_data = false, slot_name = ...)";
+        let create = "make it: CREATE SUBSCRIPTION ... WITH (enabled = false, create_slot = false, copy_data = false, \
+                      slot_name = ...)";
         ("the clone's database has no subscription".to_owned(), create.to_owned())
     } else {
         let names = listed(candidates.iter().map(|one| &one.name));
@@ -65,8 +65,8 @@ fn disabled(seen: &Seen<'_>, subscription: &SubscriptionHealth, slot: Option<&Sl
             .remedy(remedy)
     };
     if subscription.enabled {
-        let remedy =
-            format!("ALTER SUBSCRIPTION {name} DISABLE; if it has applied anything, start over with a new clone");
+        let disable = format!("ALTER SUBSCRIPTION {name} DISABLE");
+        let remedy = sql::noted(&disable, "if it has applied anything, start over with a new clone");
         return bad("it is enabled already".to_owned(), remedy);
     }
     if slot.active {

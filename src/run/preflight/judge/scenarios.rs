@@ -5,6 +5,7 @@ use crate::catalog::health::*;
 use crate::catalog::{Finding, Severity};
 use crate::lsn::Lsn;
 use crate::run::preflight::outcome::{ProofLevel, Status};
+use crate::sql::QualifiedName;
 
 /// What a change to the healthy pair leads to.
 fn after(change: impl FnOnce(&mut World)) -> Vec<String> {
@@ -98,8 +99,21 @@ fn slots_that_are_lost_or_will_be_are_seen() {
 fn subscriptions_are_seen_through() {
     assert_eq!(after(|world| world.subscription().enabled = false), ["fix subscription_enabled"]);
     assert_eq!(after(|world| world.subscription().worker = None), ["fix subscription_worker"]);
-    assert_eq!(after(|world| world.subscription().silent_seconds = Some(59)), [] as [String; 0]);
-    assert_eq!(after(|world| world.subscription().silent_seconds = Some(60)), ["fix subscription_worker"]);
+    assert_eq!(after(|world| world.subscription().silent_seconds = Some(44)), [] as [String; 0]);
+    assert_eq!(after(|world| world.subscription().silent_seconds = Some(45)), ["fix subscription_worker"]);
+    // Without a timeout, nobody asks a publisher that has nothing to say.
+    let patient = after(|world| {
+        world.subscription().silent_seconds = Some(4000);
+        let settings = &mut world.subscriber().server.settings;
+        settings.get_mut("wal_receiver_timeout").unwrap().value = "0".to_owned();
+    });
+    assert_eq!(patient, [] as [String; 0]);
+    // A standby has no workers, and counts nothing: what it says of both is nothing about the subscription.
+    let standby = after(|world| {
+        world.subscriber().server.facts.in_recovery = true;
+        (world.subscription().worker, world.subscription().silent_seconds) = (None, None);
+    });
+    assert_eq!(standby, ["fix subscriber_standby"]);
     assert_eq!(after(|world| world.subscription().errors = Some((1, 0))), ["fix apply_errors"]);
     assert_eq!(after(|world| world.subscription().errors = Some((0, 1))), ["fix apply_errors"]);
     assert_eq!(after(|world| world.subscription().errors = None), ["warn apply_errors"]);
@@ -138,6 +152,15 @@ fn versions_of_extensions_and_collations_are_compared() {
     assert_eq!(subscriber(collation(Some("2.31"), Some("2.36"))), ["fix collation_version"]);
     assert_eq!(subscriber(collation(Some("2.31"), None)), ["fix collation_version"]);
     assert_eq!(subscriber(collation(None, Some("2.36"))), [] as [String; 0]);
+    let rebuild = remedy("collation_version", |world| {
+        let indexes = ["a", "b\"b"].map(|name| QualifiedName::new("public", name)).into();
+        let name = QualifiedName::new("pg_catalog", "en-x-icu");
+        let stale = StaleCollation { name, recorded: "1".to_owned(), actual: Some("2".to_owned()), indexes };
+        world.health.publisher.server.stale_collations = Probe::Told(vec![stale]);
+    });
+    let expected = "REINDEX INDEX \"public\".\"a\"; REINDEX INDEX \"public\".\"b\"\"b\"; ALTER COLLATION \
+                    \"pg_catalog\".\"en-x-icu\" REFRESH VERSION";
+    assert_eq!(rebuild, expected);
     assert_eq!(subscriber(Probe::Refused("no".to_owned())), ["unknown collation_version"]);
     let encoding = after(|world| world.subscriber().server.facts.encoding = "LATIN1".to_owned());
     assert_eq!(encoding, ["warn database_encoding"]);
@@ -176,7 +199,7 @@ fn findings_of_the_schemas_are_told_once() {
             finding("extra_table", Severity::Info, "public.more"),
             finding("unlogged_table", Severity::Warning, "public.scratch"),
         ]));
-        let name = crate::sql::QualifiedName::new("public", "scratch");
+        let name = QualifiedName::new("public", "scratch");
         world.health.publisher.tables.unlogged = vec![SizedTable { name, bytes: 8192 }];
     });
     assert_eq!(troubles, ["fix unlogged_table", "fix column_missing", "warn trigger_fires_on_apply"]);

@@ -49,7 +49,7 @@ fn open(seen: &Seen<'_>, side: Side, server: &ServerHealth, checks: &mut Vec<Che
             Check::new(code, status, side, evidence)
                 .about(&format!("pid {pid}"))
                 .threshold(format!("shorter than {}", duration(seen.long_transaction)))
-                .remedy(format!("let it end, or SELECT pg_terminate_backend({pid})")),
+                .remedy(sql::noted(&format!("SELECT pg_terminate_backend({pid})"), "unless it ends by itself")),
         );
     }
 }
@@ -68,12 +68,14 @@ fn prepared(seen: &Seen<'_>, side: Side, server: &ServerHealth, checks: &mut Vec
     }
     for PreparedTransaction { gid, database, seconds } in long {
         let age = duration(Duration::from_secs(*seconds));
-        let gid_sql = sql::literal(gid);
+        let (gid_sql, place) = (sql::literal(gid), sql::identifier(database));
         checks.push(
             Check::new(code, Status::Fix, side, format!("prepared for {age} in database {database}"))
                 .about(gid)
                 .threshold(format!("shorter than {}", duration(seen.long_transaction)))
-                .remedy(format!("COMMIT PREPARED {gid_sql} or ROLLBACK PREPARED {gid_sql}, in that database")),
+                .remedy(format!(
+                    "as its coordinator has decided, in database {place}: COMMIT PREPARED {gid_sql} or ROLLBACK PREPARED {gid_sql}"
+                )),
         );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Seen, set};
+use super::{Seen, set_and_reload};
 use crate::catalog::health::{Probe, Slot};
 use crate::run::figures::{bytes, duration};
 use crate::run::preflight::code::Code;
@@ -10,8 +10,6 @@ use crate::run::preflight::outcome::{Check, Status};
 use crate::side::Side;
 use crate::sql;
 
-/// Bytes of WAL that a slot may keep before it is an alarm: the runbook's figure.
-const RETAINED_MAX: u64 = 50_000_000_000;
 /// How long the WAL that a slot may still lose must last at the measured rate: time to be woken up and to react.
 const HEADROOM: Duration = Duration::from_secs(60 * 60);
 
@@ -22,7 +20,7 @@ pub(super) fn judge(seen: &Seen<'_>, checks: &mut Vec<Check>) {
         Probe::Told(slots) => {
             for slot in slots.iter().filter(|slot| !slot.temporary) {
                 checks.push(health(seen, slot));
-                checks.push(retained(slot));
+                checks.push(retained(seen, slot));
                 checks.extend(unused(seen, slot));
             }
         }
@@ -38,17 +36,17 @@ fn health(seen: &Seen<'_>, slot: &Slot) -> Check {
         Check::new(code, status, Side::Publisher, evidence).about(&slot.name).threshold(threshold.clone())
     };
     let server = &seen.health.publisher.server;
-    let keep = format!("{}, and reload", set(server, "max_slot_wal_keep_size", -1));
+    let keep = |then| set_and_reload(server, "max_slot_wal_keep_size", -1, then);
     let lost = slot.wal_status.as_deref() == Some("lost");
     if let Some(why) = slot.invalidated.as_deref().or_else(|| lost.then_some("the WAL that it needs is gone")) {
-        let remedy = format!("{drop}: what it had to send is lost; start over with a new slot and a new copy");
-        return bad(Status::Fix, format!("lost: {why}")).remedy(remedy);
+        let over = "what it had to send is lost: start over with a new slot and a new copy";
+        return bad(Status::Fix, format!("lost: {why}")).remedy(sql::noted(&drop, over));
     }
     let status = slot.wal_status.as_deref().unwrap_or("not told before 13");
     let evidence = format!("wal_status is {status}");
     if status == "unreserved" {
         return bad(Status::Fix, format!("{evidence}: the next checkpoint may remove what it needs"))
-            .remedy(format!("let its subscriber catch up at once; {keep}"));
+            .remedy(keep("and let its subscriber catch up at once"));
     }
     let Some(safe) = slot.safe_wal_bytes else {
         return Check::ok(code, Side::Publisher, format!("{evidence}; no limit to what it keeps")).about(&slot.name);
@@ -58,23 +56,23 @@ fn health(seen: &Seen<'_>, slot: &Slot) -> Check {
     if safe <= seen.wal.bytes_in(HEADROOM) {
         let written = bytes(seen.wal.bytes_in(HEADROOM));
         return bad(Status::Fix, format!("{evidence}, and {written} are written in {}", duration(HEADROOM)))
-            .remedy(format!("{keep}; or let its subscriber catch up"));
+            .remedy(keep("or let its subscriber catch up"));
     }
     Check::ok(code, Side::Publisher, evidence).about(&slot.name)
 }
 
-fn retained(slot: &Slot) -> Check {
+fn retained(seen: &Seen<'_>, slot: &Slot) -> Check {
     let code = Code::RetainedWal;
     let Some(retained) = slot.retained_bytes else {
         return Check::ok(code, Side::Publisher, "keeps no WAL").about(&slot.name);
     };
     let evidence = format!("keeps {} of WAL", bytes(retained));
-    if retained < RETAINED_MAX {
+    if retained < seen.retained_bytes {
         return Check::ok(code, Side::Publisher, evidence).about(&slot.name);
     }
     Check::new(code, Status::Fix, Side::Publisher, evidence)
         .about(&slot.name)
-        .threshold(format!("less than {}", bytes(RETAINED_MAX)))
+        .threshold(format!("less than {}", bytes(seen.retained_bytes)))
         .remedy("let its subscriber catch up, give the disk more room, or take the copy sooner")
 }
 
@@ -87,7 +85,7 @@ fn unused(seen: &Seen<'_>, slot: &Slot) -> Option<Check> {
     let evidence = format!("nobody reads it, and it keeps {kept} of WAL");
     let drop = format!("SELECT pg_drop_replication_slot({})", sql::literal(&slot.name));
     let check = Check::new(Code::SlotUnused, Status::Warn, Side::Publisher, evidence).about(&slot.name);
-    Some(check.threshold("a subscription that uses it").remedy(format!("{drop}, unless a subscription is to use it")))
+    Some(check.threshold("a subscription that uses it").remedy(sql::noted(&drop, "unless a subscription is to use it")))
 }
 
 fn rate(seen: &Seen<'_>) -> Check {

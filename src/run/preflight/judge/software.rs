@@ -6,7 +6,7 @@ use crate::run::figures::{counted, len};
 use crate::run::preflight::code::Code;
 use crate::run::preflight::outcome::{Check, Status};
 use crate::side::Side;
-use crate::sql;
+use crate::sql::{self, QualifiedName};
 
 pub(super) fn judge(seen: &Seen<'_>, checks: &mut Vec<Check>) {
     extensions(seen, checks);
@@ -52,9 +52,12 @@ fn one_extension(extension: &Extension, other: Option<&Extension>, subscriber: &
     let available =
         subscriber.server.available.told().map(|available| available.get(&extension.name).map(String::as_str));
     let Some(other) = other else {
-        let create = format!("CREATE EXTENSION {quoted} on the subscriber");
+        let create = format!("CREATE EXTENSION {quoted}");
         let (evidence, remedy) = match available {
-            Some(None) => ("not on the subscriber, and its files are not there", format!("install it, then {create}")),
+            Some(None) => (
+                "not on the subscriber, and its files are not there",
+                format!("install its files on the subscriber's server, then {create}"),
+            ),
             _ => ("not on the subscriber", create),
         };
         let evidence = format!("version {} on the publisher, {evidence}", extension.version);
@@ -111,7 +114,7 @@ fn collations(side: Side, server: &ServerHealth, checks: &mut Vec<Check>) {
                     Check::new(code, Status::Fix, side, evidence)
                         .about(&collation.name)
                         .threshold(same)
-                        .remedy(format!("REINDEX the indexes that use it; ALTER COLLATION {name} REFRESH VERSION")),
+                        .remedy(rebuild(&collation.indexes, &name)),
                 );
             }
         }
@@ -119,6 +122,13 @@ fn collations(side: Side, server: &ServerHealth, checks: &mut Vec<Check>) {
     if checks.len() == before {
         checks.push(Check::ok(code, side, evidence));
     }
+}
+
+/// The statements that build indexes anew and then record the version that they were built with.
+fn rebuild(indexes: &[QualifiedName], collation: &str) -> String {
+    let mut statements: Vec<_> = indexes.iter().map(|index| format!("REINDEX INDEX {}", index.to_sql())).collect();
+    statements.push(format!("ALTER COLLATION {collation} REFRESH VERSION"));
+    statements.join("; ")
 }
 
 fn encoding([publisher, subscriber]: [&String; 2], checks: &mut Vec<Check>) {

@@ -1,17 +1,16 @@
 //! Subscriptions, their workers and counters.
 
-use super::capacity::workers_free;
-use super::{Seen, listed};
+use std::time::Duration;
+
+use super::capacity::{raise_workers, workers_free};
+use super::{Seen, limit, listed};
 use crate::catalog::health::{SubscriberHealth, SubscriptionHealth};
+use crate::gate::diagnosis::silence_max;
 use crate::run::figures::{counted, duration};
 use crate::run::preflight::code::Code;
 use crate::run::preflight::outcome::{Check, Status};
 use crate::side::Side;
 use crate::sql;
-
-/// How long a worker may hear nothing: the runbook's figure. A publisher with nothing to send says so every 30 s, half of
-/// its wal_sender_timeout.
-const SILENCE_MAX_SECONDS: u64 = 60;
 
 pub(super) fn judge(seen: &Seen<'_>, health: &SubscriberHealth, checks: &mut Vec<Check>) {
     let fed: Vec<_> = seen.fed().collect();
@@ -24,7 +23,7 @@ pub(super) fn judge(seen: &Seen<'_>, health: &SubscriberHealth, checks: &mut Vec
         checks.push(
             Check::new(Code::Subscription, Status::Warn, Side::Subscriber, evidence)
                 .threshold("one whose slot is on this publisher")
-                .remedy("CREATE SUBSCRIPTION on the subscriber; until then only verify --gate none can compare"),
+                .remedy("make one with CREATE SUBSCRIPTION on the subscriber; until then only verify --gate none can compare"),
         );
     } else {
         let names = listed(fed.iter().map(|subscription| &subscription.name));
@@ -39,10 +38,15 @@ pub(super) fn judge(seen: &Seen<'_>, health: &SubscriberHealth, checks: &mut Vec
         }
         if seen.restore_lsn.is_none() {
             checks.push(enabled(subscription));
-            checks.extend(worker(health, subscription));
         }
-        checks.push(errors(health, subscription));
-        checks.extend(conflicts(subscription));
+        // Workers run, and are counted, on the primary only.
+        if !health.server.facts.in_recovery {
+            if seen.restore_lsn.is_none() {
+                checks.extend(worker(health, subscription));
+            }
+            checks.push(errors(health, subscription));
+            checks.extend(conflicts(subscription));
+        }
         checks.extend(skipped(subscription));
     }
 }
@@ -63,7 +67,9 @@ pub(super) fn wrong_slot(seen: &Seen<'_>, subscription: &SubscriptionHealth) -> 
         [] => "is this the right publisher, and the right database? If so, its slot was dropped: start over".to_owned(),
         several => {
             let slots = listed(several.iter().map(|slot| &slot.name));
-            format!("ALTER SUBSCRIPTION {name} SET (slot_name = ...); slots that nobody reads: {slots}")
+            format!(
+                "give it one of the slots that nobody reads ({slots}): ALTER SUBSCRIPTION {name} SET (slot_name = ...)"
+            )
         }
     };
     Check::new(Code::SubscriptionSlot, Status::Fix, Side::Subscriber, evidence)
@@ -101,26 +107,29 @@ fn worker(health: &SubscriberHealth, subscription: &SubscriptionHealth) -> Optio
         if let Some((used, max)) = workers_free(health) {
             evidence.push_str(&format!("; {used} of {max} workers are in use"));
             if used >= max {
-                remedy = "raise max_logical_replication_workers, then restart the server".to_owned();
+                remedy = raise_workers(health, used + 1);
             }
         }
         let check = Check::new(code, Status::Fix, Side::Subscriber, evidence).about(&subscription.name);
         return Some(check.threshold("a worker").remedy(remedy));
     };
-    let evidence = match subscription.silent_seconds {
-        Some(seconds) => {
-            format!(
-                "worker {pid}, last heard of the publisher {} ago",
-                duration(std::time::Duration::from_secs(seconds))
-            )
-        }
+    let silent = subscription.silent_seconds.map(Duration::from_secs);
+    let evidence = match silent {
+        Some(silent) => format!("worker {pid}, last heard of the publisher {} ago", duration(silent)),
         None => format!("worker {pid}"),
     };
-    Some(if subscription.silent_seconds.is_some_and(|seconds| seconds >= SILENCE_MAX_SECONDS) {
+    let patience = limit(&health.server, "wal_receiver_timeout").map(Duration::from_millis);
+    // One that never asks may well hear nothing from a publisher that has nothing to say.
+    let asks = patience.is_none_or(|patience| !patience.is_zero());
+    let longest = silence_max(patience);
+    Some(if asks && silent.is_some_and(|silent| silent >= longest) {
         Check::new(code, Status::Fix, Side::Subscriber, evidence)
             .about(&subscription.name)
-            .threshold(format!("something heard within {SILENCE_MAX_SECONDS} s"))
-            .remedy("look at the network between the two, firewalls and security groups included")
+            .threshold(format!("something heard within {}", duration(longest)))
+            .remedy(
+                "look at the network between the two, firewalls and security groups included, unless triplecheck lag says \
+                 that the worker waits for something else",
+            )
     } else {
         Check::ok(code, Side::Subscriber, evidence).about(&subscription.name)
     })
@@ -143,7 +152,7 @@ fn errors(health: &SubscriberHealth, subscription: &SubscriptionHealth) -> Check
     Check::new(code, Status::Fix, Side::Subscriber, evidence)
         .about(&subscription.name)
         .threshold("none")
-        .remedy(format!("mend what the subscriber's log names, then {}", reset(subscription)))
+        .remedy(sql::noted(&reset(subscription), "once what the subscriber's log names is mended"))
 }
 
 fn conflicts(subscription: &SubscriptionHealth) -> Option<Check> {
@@ -154,9 +163,9 @@ fn conflicts(subscription: &SubscriptionHealth) -> Option<Check> {
     }
     let kinds: Vec<_> = conflicts.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
     let check = Check::new(code, Status::Fix, Side::Subscriber, kinds.join(", ")).about(&subscription.name);
-    Some(check.threshold("none").remedy(format!(
-        "rows differ or somebody else writes on the subscriber: triplecheck verify names them; then {}",
-        reset(subscription)
+    Some(check.threshold("none").remedy(sql::noted(
+        &reset(subscription),
+        "once it is mended: rows differ or somebody else writes on the subscriber, and triplecheck verify names them",
     )))
 }
 
@@ -170,5 +179,9 @@ fn skipped(subscription: &SubscriptionHealth) -> Option<Check> {
     let check =
         Check::new(Code::SkippedTransaction, Status::Warn, Side::Subscriber, evidence).about(&subscription.name);
     let undo = format!("ALTER SUBSCRIPTION {} SKIP (lsn = NONE)", sql::identifier(&subscription.name));
-    Some(check.threshold("nothing is skipped").remedy(format!("{undo}; what was skipped is missing on the subscriber")))
+    Some(
+        check
+            .threshold("nothing is skipped")
+            .remedy(sql::noted(&undo, "what was skipped is missing on the subscriber")),
+    )
 }
