@@ -13,7 +13,8 @@ use std::time::Duration;
 const DECODE_AGAIN_MAX: u64 = 1 << 30;
 /// WAL that is decoded again sooner than a new slot is there, in bytes. Every slot is some seconds of WAL behind: a publisher
 /// writes what a slot can move on by every 15 s (`LOG_SNAPSHOT_INTERVAL_MS`, bgwriter.c).
-const DECODE_AGAIN_FREELY: u64 = 8 << 20;
+/// It may leave one segment (16 MiB) nearly empty (`archive_timeout`), which is decoded in no time.
+const DECODE_AGAIN_FREELY: u64 = 24 << 20;
 /// Longest time for making a new slot where one can be copied as well, in milliseconds: transactions as they are in an
 /// application end sooner, and decoding takes longer.
 const CREATE_QUICKLY_MS: u32 = 500;

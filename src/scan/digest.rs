@@ -186,32 +186,41 @@ impl Digest {
         if self.sums > 1 { 128 } else { 64 }
     }
 
-    /// How many records the columns make.
-    fn records(&self, side: Side) -> usize {
-        self.columns.get(side).len().div_ceil(RECORD_COLUMNS)
-    }
-
-    /// Names that no column has, one for each record.
-    fn names(&self, of: Source<'_>) -> impl Iterator<Item = String> {
+    /// A name that no column has, and numbers behind it.
+    fn record(of: Source<'_>, at: usize) -> String {
         let mut name = "record".to_owned();
         while of.pair.columns.iter().any(|column| column.name_on(of.side).starts_with(&name)) {
             name.push('_');
         }
-        (0..self.records(of.side)).map(move |at| sql::identifier(&format!("{name}{at}")))
+        sql::identifier(&format!("{name}{at}"))
     }
 
     /// The sums over what [`Digest::source`] stands for. A sum of bigints is numeric: it cannot overflow.
     pub(super) fn sums(&self, of: Source<'_>) -> Vec<String> {
-        let sum = |(first, second): &(i64, i64)| {
-            let hash = |record: &str| format!("pg_catalog.hash_record_extended({record}, {first})::pg_catalog.float8");
-            let mut hashes: Vec<_> = self.names(of).map(|record| hash(&record)).collect();
-            while hashes.len() > 1 {
-                let records = hashes.chunks(RECORD_COLUMNS).map(|hashes| format!("ROW({})", hashes.join(", ")));
-                hashes = records.map(|record| hash(&record)).collect();
-            }
-            format!("sum(pg_catalog.hashfloat8extended({}, {second}))", hashes.concat())
+        let records = self.records(of.side).len();
+        let sum = |(at, (first, second)): (usize, &(i64, i64))| {
+            let record = Self::record(of, at.min(records - 1));
+            format!("sum(pg_catalog.hashfloat8extended({}, {second}))", record_hash(&record, *first))
         };
-        SEEDS.iter().take(self.sums).map(sum).collect()
+        SEEDS.iter().take(self.sums).enumerate().map(sum).collect()
+    }
+
+    /// The records that are hashed: one for all sums, or, of a wide table, one for each, because it is made of hashes that depend
+    /// on the seed.
+    fn records(&self, side: Side) -> Vec<String> {
+        let columns = self.columns.get(side);
+        let row = |values: &[String]| format!("ROW({})", values.join(", "));
+        if columns.len() <= RECORD_COLUMNS {
+            return vec![row(columns)];
+        }
+        let of_seed = |(first, _): &(i64, i64)| {
+            let mut values = columns.clone();
+            while values.len() > RECORD_COLUMNS {
+                values = values.chunks(RECORD_COLUMNS).map(|values| record_hash(&row(values), *first)).collect();
+            }
+            row(&values)
+        };
+        SEEDS.iter().take(self.sums).map(of_seed).collect()
     }
 
     /// What stands behind FROM: the table with records of what is hashed.
@@ -220,9 +229,8 @@ impl Digest {
     /// once for each sum (a `PlaceHolderVar`, prepjointree.c); what is left is a scan, also by parallel workers.
     pub(super) fn source(&self, of: Source<'_>) -> String {
         let names: Vec<_> = of.pair.columns.iter().map(|column| sql::identifier(column.name_on(of.side))).collect();
-        let columns = self.columns.get(of.side).chunks(RECORD_COLUMNS);
-        let records =
-            columns.zip(self.names(of)).map(|(columns, name)| format!("ROW({}) AS {name}", columns.join(", ")));
+        let records = self.records(of.side);
+        let records = records.iter().zip(0..).map(|(record, at)| format!("{record} AS {}", Self::record(of, at)));
         format!(
             "(SELECT {} FROM {}) AS rows_of_it LEFT JOIN LATERAL (SELECT {}) AS of_each ON true",
             names.join(", "),
@@ -230,6 +238,11 @@ impl Digest {
             records.collect::<Vec<_>>().join(", ")
         )
     }
+}
+
+/// The hash of a record, as a float8: bits that `hashfloat8extended` takes in, all of them.
+fn record_hash(record: &str, seed: i64) -> String {
+    format!("pg_catalog.hash_record_extended({record}, {seed})::pg_catalog.float8")
 }
 
 /// What is hashed of a value, and as which type.
@@ -310,22 +323,28 @@ mod tests {
 
     #[test]
     fn the_columns_of_a_wide_table_make_several_records() {
-        let sums = |columns: usize| {
+        let sums = |columns: usize, bits: u32| {
             let columns = (0..columns).map(|at| column(&format!("c{at}"), &builtin("int4"))).collect();
             let pair = pair(columns, &[]);
-            let digest = Digest::new(&pair, &Shape::new(&pair), &hashing(), 64).unwrap();
+            let digest = Digest::new(&pair, &Shape::new(&pair), &hashing(), bits).unwrap();
             let of = Source { pair: &pair, side: Side::Publisher, advance: None };
-            (digest.sums(of).concat(), digest.source(of).matches("ROW(").count())
+            (digest.sums(of), digest.source(of))
         };
-        let seed = SEEDS[0].0;
-        let hash = |record: &str| format!("pg_catalog.hash_record_extended({record}, {seed})::pg_catalog.float8");
-        let sum = |hash: String| format!("sum(pg_catalog.hashfloat8extended({hash}, {}))", SEEDS[0].1);
-        assert_eq!(sums(16), (sum(hash("\"record0\"")), 1));
-        let two = format!("ROW({}, {})", hash("\"record0\""), hash("\"record1\""));
-        assert_eq!(sums(17), (sum(hash(&two)), 2));
+        let sum = |record: &str, (first, second)| {
+            format!("sum(pg_catalog.hashfloat8extended({}, {second}))", record_hash(record, first))
+        };
+        // Up to 16 columns make one record for both sums.
+        let (both, source) = sums(16, 128);
+        assert_eq!(both, [sum("\"record0\"", SEEDS[0]), sum("\"record0\"", SEEDS[1])]);
+        assert_eq!(source.matches("ROW(").count(), 1);
+        let (both, source) = sums(17, 128);
+        assert_eq!(both, [sum("\"record0\"", SEEDS[0]), sum("\"record1\"", SEEDS[1])]);
+        let last = |seed| record_hash("ROW(\"c16\")", seed);
+        assert!(source.contains(&format!(", {}) AS \"record0\"", last(SEEDS[0].0))), "{source}");
+        assert!(source.contains(&format!(", {}) AS \"record1\"", last(SEEDS[1].0))), "{source}");
         // 1600 columns are 100 records, which are seven, which are one.
-        let (widest, records) = sums(1600);
-        assert_eq!((widest.matches("ROW(").count(), records), (8, 100));
+        let (one, source) = sums(1600, 64);
+        assert_eq!((one.len(), source.matches("ROW(").count()), (1, 108));
     }
 
     #[test]
