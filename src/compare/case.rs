@@ -69,6 +69,8 @@ pub struct Case {
     /// A heap scan was cut off by the age of the snapshots.
     unfinished: bool,
     waits_for_next: bool,
+    /// A job that reads it was sent off at this sync point.
+    reading: bool,
     /// What makes the cut of the publisher's snapshot, or sets rows aside on both sides; `None` where there is neither.
     pub(super) advance: Sides<Option<Arc<Advance>>>,
     /// What is set aside, where nothing tells what changed between the snapshots.
@@ -107,6 +109,7 @@ impl Case {
             attempts: 0,
             unfinished: false,
             waits_for_next: false,
+            reading: false,
             advance: Sides::default(),
             aside: None,
             plan: None,
@@ -141,6 +144,7 @@ impl Case {
         self.generation += 1;
         self.sync_point = sync_point;
         self.waits_for_next = false;
+        self.reading = false;
         if let Some(reservation) = self.table.pair.reservations.iter().find(|reservation| !reservation.readable) {
             self.failure = Some((reservation.reason, reservation.message.clone()));
         }
@@ -303,6 +307,11 @@ impl Case {
         self.failure = Some((reason, message.into()));
         self.generation += 1;
         Vec::new()
+    }
+
+    /// A job is sent off.
+    pub fn sent(&mut self, job: &Job) {
+        self.reading |= job.generation == self.generation && job.work.reads();
     }
 
     /// Takes in what a job brought back.
@@ -481,16 +490,21 @@ impl Case {
             return;
         }
         self.generation += 1;
+        let by_key = self.plan.as_ref().is_some_and(|plan| plan.scan == ScanKind::KeyRange);
+        if !self.reading && !by_key {
+            // It was only prepared, while others were read.
+            return self.anew();
+        }
         let (reason, message) = match lost {
             Some(error) => (Reason::ConnectionLost, error.to_string()),
             None => (Reason::SnapshotAge, age_message(&self.table)),
         };
         let settled_here = self.chunks.iter().any(|chunk| chunk.settled == Some(self.sync_point));
-        if self.plan.as_ref().is_some_and(|plan| plan.scan == ScanKind::KeyRange) {
+        if by_key {
             // Positions mean nothing in another snapshot: the unit in hand is begun anew with its chunks.
             self.divergent.clear();
             self.drill = Drill::Idle;
-            self.attempts = if settled_here { 0 } else { self.attempts + 1 };
+            self.attempts = if settled_here { 0 } else { self.attempts + u32::from(self.reading) };
             if self.attempts >= ATTEMPTS_MAX {
                 self.fail(reason, message);
             }

@@ -320,6 +320,9 @@ fn run(world: &World, mut case: Case, fates: &[(usize, Fate)]) -> Case {
             let (pick, fate) = fates.next().copied().unwrap_or((0, Fate::Works));
             let job = jobs.swap_remove(pick % jobs.len());
             let failed = |kind| Error::new(kind, "on purpose");
+            if !matches!(fate, Fate::PointCloses) {
+                case.sent(&job);
+            }
             let after = match fate {
                 Fate::Works => {
                     let piece = world.answer(&job);
@@ -442,6 +445,34 @@ fn a_table_that_no_sync_point_has_reached_loses_no_attempt() {
     }
     assert!(!case.is_settled());
     assert_eq!(run(&world, case, &[]).finish().outcome.verdict, Verdict::Match);
+}
+
+/// Its jobs waited behind those of larger tables, at every one of these sync points.
+#[test]
+fn a_table_of_which_nothing_was_sent_for_loses_no_attempt() {
+    let world = World { rows: Sides::new(vec![(1, 1)], vec![(1, 1)]), keyed: true, overflows: None, suspects: None };
+    for table in [table(true, 1, vec![]), digested_table(true, 1)] {
+        let mut case = Case::new(table, settings());
+        for point in 1..=5 {
+            let jobs = case.open(point, None);
+            assert!(!jobs.is_empty());
+            // What cuts it into chunks does not read it.
+            if let Some(sample) = jobs.iter().find(|job| matches!(job.work, Work::Sample(_))) {
+                case.sent(sample);
+                case.absorb(sample, world.answer(sample));
+            }
+            case.close(point, None);
+        }
+        assert!(!case.is_settled());
+        assert_eq!(run(&world, case, &[]).finish().outcome.verdict, Verdict::Match);
+    }
+    // One that was read in vain has lost one each time.
+    let mut case = Case::new(table(true, 1, vec![]), settings());
+    for point in 1..=3 {
+        case.open(point, None).iter().for_each(|job| case.sent(job));
+        case.close(point, None);
+    }
+    assert_eq!(case.finish().outcome.reason, Some(Reason::SnapshotAge));
 }
 
 #[test]

@@ -243,6 +243,9 @@ impl Epoch<'_> {
                     state.idle.sessions.get_mut(side).push(session);
                     break;
                 };
+                if let Some(Progress::Open(case)) = state.tables.get_mut(job.table.index) {
+                    case.sent(&job);
+                }
                 let what = format!("{} of {}", job.work.what(), job.table.pair.name);
                 let running = Running::new(side, session.backend_pid(), what);
                 let (context, token) = (Arc::clone(context), running.give_way.clone());

@@ -106,6 +106,9 @@ async fn transaction(session: &Session, job: &Job, context: &Context) -> Result<
         return work(session, job, context).await.map(|(piece, _)| piece);
     }
     import(session, context.snapshots.get(job.side)).await?;
+    if by_heap(&job.work) {
+        session.batch(HEAP_ONLY).await?;
+    }
     let (piece, slice) = work(session, job, context).await?;
     if let Some(slice) = slice {
         let unchanged = session.value(&heap_check(job.table.pair.relations.get(job.side), slice)).await?;
@@ -118,6 +121,20 @@ async fn transaction(session: &Session, job: &Job, context: &Context) -> Result<
     }
     session.batch("COMMIT").await?;
     Ok(piece)
+}
+
+/// Rows are what is read, and not what an index says of them, whatever the planner takes to be cheaper: a row that an index
+/// has lost would not exist.
+const HEAP_ONLY: &str =
+    "SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; SET LOCAL enable_bitmapscan = off";
+
+fn by_heap(work: &Work) -> bool {
+    let slice = match work {
+        Work::Tally(_, slice) | Work::Digests(_, slice) => slice,
+        Work::FiguresAndDigest => &Slice::Whole,
+        _ => return false,
+    };
+    matches!(slice, Slice::Blocks { .. } | Slice::Whole)
 }
 
 /// Does the work; also tells which part of the table was read, if any was.

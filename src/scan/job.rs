@@ -123,7 +123,8 @@ impl Work {
         }
     }
 
-    /// Lower is taken first.
+    /// Lower is taken first; of equal ones, those of the largest table. So the largest table is done first, as a whole, and what
+    /// one of its jobs has read is in the server's cache for the others.
     #[must_use]
     pub fn rank(&self) -> u8 {
         match self {
@@ -132,9 +133,14 @@ impl Work {
             Self::Digests(..) | Self::Locate(_) => 2,
             Self::LookUp(_) | Self::Keys(..) => 3,
             Self::Sample(_) => 4,
-            Self::Figures | Self::FiguresAndDigest => 5,
-            Self::Tally(..) => 6,
+            Self::Figures | Self::FiguresAndDigest | Self::Tally(..) => 5,
         }
+    }
+
+    /// Whether it reads a table, and not only what prepares that.
+    #[must_use]
+    pub fn reads(&self) -> bool {
+        !matches!(self, Self::LookUp(_) | Self::Keys(..) | Self::Sample(_))
     }
 }
 
