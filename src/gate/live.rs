@@ -26,6 +26,9 @@ const BRACKETS_TWO_PHASE: u32 = 5;
 /// How often the publisher's snapshot, or the subscriber's progress, is looked at again.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
+/// How long decoding may go on when the time for the sync point is up: what is nearly there is not thrown away.
+const DECODE_GRACE: Duration = Duration::from_secs(10);
+
 /// Answers that the choice of a cut may take: about 30 MiB, and moments.
 const UNDECIDED_MAX: usize = 100_000;
 
@@ -97,7 +100,11 @@ pub(crate) async fn attempt(
         // Nothing was ever applied. To the server this position means no end, and it would go on for as long as others write.
         Ok(())
     } else {
-        observe::decode(&slot.session, &slot.name, request.subscriptions, upto, &mut window).await
+        let decode = observe::decode(&slot.session, &slot.name, request.subscriptions, upto, &mut window);
+        match tokio::time::timeout_at((deadline + DECODE_GRACE).into(), decode).await {
+            Ok(decoded) => decoded,
+            Err(_) => Err(Error::new(ErrorKind::TimedOut, "decoding them takes too long: raise --lag-timeout")),
+        }
     };
     match decoded {
         Ok(()) => {}

@@ -114,7 +114,9 @@ pub(crate) async fn decode(
         };
         while stream.next(&mut feed).await?.is_some() {}
         reader.finish()?;
-        if messages == 0 {
+        // A statement ends at the position, or with as many changes as it may bring, or more. Another one would decode all of it
+        // again, from where the slot stands, to bring nothing.
+        if messages < u64::from(DECODE_CHANGES) {
             return Ok(());
         }
     }

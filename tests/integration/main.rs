@@ -16,6 +16,7 @@ mod fallback;
 mod figures;
 mod gate;
 mod harness;
+mod holding;
 mod house;
 mod keys;
 mod lag;
