@@ -16,7 +16,7 @@ async fn a_slot_that_gets_into_danger_ends_the_sync_point_early() {
     let pair = Pair::start(14, 16, PairOptions::default()).await.unwrap();
     let database = pair.database("holding").await.unwrap();
     slow::create(&database, 2_000).await;
-    database.publisher.sql("CREATE TABLE noise (id int)").await.unwrap();
+    database.publisher.sql("CREATE UNLOGGED TABLE noise (id int)").await.unwrap();
     let running = Verify::new(&database).args("-v --jobs 1 --lag-timeout 2s --scope published").start();
     slow::wait_until_scanning(&database.subscriber).await;
     // It waits for this one until it gives up, a few times.
