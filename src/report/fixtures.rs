@@ -111,6 +111,7 @@ pub(crate) fn matching() -> Outcome {
             publisher_snapshot: "750:750:".into(),
             subscriber_snapshot: "812:812:".into(),
             in_flight: InFlight::default(),
+            decoded_bytes: None,
             held_ms: 12_100,
             held: Held {
                 publisher_xids: Some(1_500),

@@ -197,6 +197,7 @@ fn sync_point(catalog: &Catalog, point: &SyncPoint, closed: &Closed) -> SyncPoin
         publisher_snapshot: point.snapshots.publisher.text.clone(),
         subscriber_snapshot: point.snapshots.subscriber.text.clone(),
         in_flight: in_flight(point),
+        decoded_bytes: point.decoded_bytes,
         held_ms: millis(closed.after),
         held: closed.held.clone(),
         ended_early: closed.early.clone(),

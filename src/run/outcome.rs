@@ -135,6 +135,9 @@ pub struct SyncPointReport {
     pub subscriber_snapshot: String,
     /// What transactions in flight changed.
     pub in_flight: InFlight,
+    /// WAL in bytes that the publisher had to decode again for a copied slot; null where nothing was decoded.
+    #[serde(default)]
+    pub decoded_bytes: Option<u64>,
     /// How long the snapshots were held.
     pub held_ms: u64,
     /// What that held back.

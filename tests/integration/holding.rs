@@ -44,6 +44,7 @@ async fn a_slot_that_gets_into_danger_ends_the_sync_point_early() {
     assert!(why.contains("wal_status unreserved"), "{why}");
     assert!(ran.stderr.contains("the sync point ends early"), "{}", ran.stderr);
     assert!(point["held_ms"].as_u64().unwrap() < Duration::from_secs(60).as_millis() as u64, "{point}");
+    assert!(point["decoded_bytes"].is_u64(), "{point}");
     let held = &point["held"];
     assert_eq!(held["wal_status"], "unreserved", "{held}");
     assert!(held["retained_bytes"].as_u64().unwrap() > 16 << 20, "{held}");
