@@ -45,6 +45,7 @@ findings! {
         "Publications of one subscription carry different columns of a table; replication of it fails.",
     ColumnMissing = "column_missing": "A published column does not exist on the subscriber; replication of it fails.",
     ExtraColumn = "extra_column": "A column exists on the subscriber only; it is not compared.",
+    GenerationUnknown = "generation_unknown": "How a stored generated column is computed is not known, or not the same in all partitions: rows that are written meanwhile cannot be compared.",
     VirtualColumn = "virtual_column": "A virtual generated column is computed when read and is not compared.",
     GeneratedOnSubscriber = "generated_on_subscriber":
         "A published column is generated on the subscriber, so replication cannot write it.",

@@ -161,6 +161,11 @@ impl Draft<'_, '_> {
                         let carried = self.carried.columns.as_ref().is_some_and(|names| names.contains(column));
                         if one.generated.is_some() && other.generated.is_some() && !carried {
                             pair.computed.clone_from(&one.expression);
+                            if one.expression.is_none() && self.joined() {
+                                let message = format!("how column {column} of {name} is generated is not known, or not the same in all of its partitions");
+                                let hint = "if rows that are written meanwhile are in the way, verify while nobody writes, with --gate quiesced";
+                                self.find_column(Code::GenerationUnknown, Severity::Info, column, message, hint);
+                            }
                         }
                         columns.push(pair);
                     }

@@ -115,10 +115,15 @@ pub(super) fn columns(major: Major, tables: impl IntoIterator<Item = u32>) -> St
     )
 }
 
-/// How stored generated columns are computed.
+/// How stored generated columns are computed; NULL where a partition does it in another way, as it may since 16 (PostgreSQL
+/// manual, "Generated Columns").
 pub(super) fn generation(tables: impl IntoIterator<Item = u32>) -> String {
     format!(
-        "SELECT d.adrelid, d.adnum, pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef d JOIN pg_attribute a \
+        "SELECT d.adrelid, d.adnum, CASE WHEN NOT EXISTS (SELECT FROM pg_partition_tree(d.adrelid) t \
+         JOIN pg_attribute l ON l.attrelid = t.relid AND l.attname = a.attname \
+         LEFT JOIN pg_attrdef e ON e.adrelid = l.attrelid AND e.adnum = l.attnum \
+         WHERE pg_get_expr(e.adbin, e.adrelid) IS DISTINCT FROM pg_get_expr(d.adbin, d.adrelid)) \
+         THEN pg_get_expr(d.adbin, d.adrelid) END FROM pg_attrdef d JOIN pg_attribute a \
          ON a.attrelid = d.adrelid AND a.attnum = d.adnum WHERE d.adrelid = ANY ({}) AND a.attgenerated = 's'",
         oids(tables)
     )

@@ -71,6 +71,8 @@ pub struct Case {
     waits_for_next: bool,
     /// A job that reads it was sent off at this sync point.
     reading: bool,
+    /// Jobs that prepare that, which were sent off and brought nothing back yet.
+    preparing: u32,
     /// What makes the cut of the publisher's snapshot, or sets rows aside on both sides; `None` where there is neither.
     pub(super) advance: Sides<Option<Arc<Advance>>>,
     /// What is set aside, where nothing tells what changed between the snapshots.
@@ -83,6 +85,8 @@ pub struct Case {
     /// The rows that the publisher's snapshot does not hold are still to be read.
     pub(super) images_open: bool,
     pub(super) figures: FigurePair,
+    /// The sync point that the figures are of.
+    pub(super) figures_at: u32,
     /// What the servers' digests have said, where they are asked for.
     pub(super) digesting: Digesting,
     deltas_asked: Option<Vec<usize>>,
@@ -110,6 +114,7 @@ impl Case {
             unfinished: false,
             waits_for_next: false,
             reading: false,
+            preparing: 0,
             advance: Sides::default(),
             aside: None,
             plan: None,
@@ -119,6 +124,7 @@ impl Case {
             peels: Peels::default(),
             images_open: false,
             figures: FigurePair::default(),
+            figures_at: 0,
             digesting: Digesting::default(),
             deltas_asked: None,
             deltas_known: false,
@@ -145,6 +151,7 @@ impl Case {
         self.sync_point = sync_point;
         self.waits_for_next = false;
         self.reading = false;
+        self.preparing = 0;
         if let Some(reservation) = self.table.pair.reservations.iter().find(|reservation| !reservation.readable) {
             self.failure = Some((reservation.reason, reservation.message.clone()));
         }
@@ -194,7 +201,7 @@ impl Case {
             return jobs;
         }
         // With rows set aside, those that are to be are all known only when the others are read.
-        let mut jobs = if self.aside.is_some() { Vec::new() } else { self.ask_figures() };
+        let mut jobs = if self.aside.is_some() || self.keeps_figures() { Vec::new() } else { self.ask_figures() };
         if self.table.checks.rows {
             jobs.append(&mut match &self.plan {
                 Some(_) => self.read_again(),
@@ -208,13 +215,19 @@ impl Case {
         jobs
     }
 
-    /// Count and sums are taken anew at every sync point: they must be of one pair of snapshots.
+    /// Whether figures of an earlier sync point stay, as chunks of it do.
+    fn keeps_figures(&self) -> bool {
+        self.figures.complete() && self.deltas_known && self.chunks.iter().any(|chunk| chunk.settled.is_some())
+    }
+
+    /// Count and sums of both sides, which must be of one pair of snapshots.
     pub(super) fn ask_figures(&mut self) -> Vec<Job> {
         self.ask_figures_by(&Work::Figures)
     }
 
     pub(super) fn ask_figures_by(&mut self, work: &Work) -> Vec<Job> {
         self.figures = FigurePair::default();
+        self.figures_at = self.sync_point;
         self.deltas_asked = None;
         self.deltas_known = false;
         let wanted = self.table.checks.count || self.table.checks.max || self.table.checks.sum;
@@ -311,13 +324,23 @@ impl Case {
 
     /// A job is sent off.
     pub fn sent(&mut self, job: &Job) {
-        self.reading |= job.generation == self.generation && job.work.reads();
+        if job.generation != self.generation {
+            return;
+        }
+        if job.work.reads() {
+            self.reading = true;
+        } else {
+            self.preparing += 1;
+        }
     }
 
     /// Takes in what a job brought back.
     pub fn absorb(&mut self, job: &Job, piece: Piece) -> Vec<Job> {
         if job.generation != self.generation {
             return Vec::new();
+        }
+        if !job.work.reads() {
+            self.preparing = self.preparing.saturating_sub(1);
         }
         match (piece, &job.work) {
             (Piece::Figures(figures), work) => {
@@ -491,7 +514,8 @@ impl Case {
         }
         self.generation += 1;
         let by_key = self.plan.as_ref().is_some_and(|plan| plan.scan == ScanKind::KeyRange);
-        if !self.reading && !by_key {
+        let tried = self.reading || self.preparing > 0;
+        if !tried && !by_key {
             // It was only prepared, while others were read.
             return self.anew();
         }
@@ -504,7 +528,7 @@ impl Case {
             // Positions mean nothing in another snapshot: the unit in hand is begun anew with its chunks.
             self.divergent.clear();
             self.drill = Drill::Idle;
-            self.attempts = if settled_here { 0 } else { self.attempts + u32::from(self.reading) };
+            self.attempts = if settled_here { 0 } else { self.attempts + u32::from(tried) };
             if self.attempts >= ATTEMPTS_MAX {
                 self.fail(reason, message);
             }

@@ -235,9 +235,10 @@ impl Case {
         self.aside.is_some() && self.spans_sync_points()
     }
 
-    /// Whether its chunks were read at several sync points.
+    /// Whether its chunks were read, and its rows counted, at several sync points.
     fn spans_sync_points(&self) -> bool {
-        let mut points = self.chunks.iter().filter_map(|chunk| chunk.settled);
+        let counted = self.figures.complete().then_some(self.figures_at);
+        let mut points = self.chunks.iter().filter_map(|chunk| chunk.settled).chain(counted);
         points.next().is_some_and(|first| points.any(|point| point != first))
     }
 

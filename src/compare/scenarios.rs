@@ -14,7 +14,7 @@ use crate::catalog::{Heap, Key, KeySource, Relation, Reservation, TableIndex, Ta
 use crate::config::CheckSet;
 use crate::error::{Error, ErrorKind};
 use crate::gate::recheck::{Seen, Since, Version};
-use crate::gate::window::{Touched, Value, Values};
+use crate::gate::window::{Identity, Lookup, Touched, Value, Values, Wanted};
 use crate::plan::{Bound, Chunking, KeysOf, Limits, Position, Slice};
 use crate::row::testing::{builtin, column};
 use crate::row::{RowDigest, Shape, SketchKey, Tally, key_hash};
@@ -470,6 +470,17 @@ fn a_table_of_which_nothing_was_sent_for_loses_no_attempt() {
         assert!(!case.is_settled());
         assert_eq!(run(&world, case, &[]).finish().outcome.verdict, Verdict::Match);
     }
+    // One whose changed rows could not even be looked up has lost one each time.
+    let lookup = Lookup { key: world.key((1, 1)), wanted: Wanted::Any };
+    let touched = Touched { identity: Identity::Columns(vec![0]), lookups: vec![lookup], images: Vec::new() };
+    let mut case = Case::new(table(true, 1, vec![]), settings());
+    for point in 1..=3 {
+        let jobs = case.open(point, Some(&Ok(Arc::new(touched.clone()))));
+        assert!(matches!(jobs.as_slice(), [Job { work: Work::LookUp(_), .. }]), "{jobs:?}");
+        jobs.iter().for_each(|job| case.sent(job));
+        case.close(point, None);
+    }
+    assert_eq!(case.finish().outcome.reason, Some(Reason::SnapshotAge));
     // One that was read in vain has lost one each time.
     let mut case = Case::new(table(true, 1, vec![]), settings());
     for point in 1..=3 {
@@ -477,6 +488,40 @@ fn a_table_of_which_nothing_was_sent_for_loses_no_attempt() {
         case.close(point, None);
     }
     assert_eq!(case.finish().outcome.reason, Some(Reason::SnapshotAge));
+}
+
+/// Does those jobs that are picked, and what follows from them.
+fn work_off(case: &mut Case, jobs: &mut Vec<Job>, world: &World, picked: impl Fn(&Job) -> bool) {
+    while let Some(at) = jobs.iter().position(&picked) {
+        let job = jobs.swap_remove(at);
+        case.sent(&job);
+        jobs.append(&mut case.absorb(&job, world.answer(&job)));
+    }
+}
+
+/// A table that takes two sync points, and gets a row between them.
+#[test]
+fn rows_and_figures_of_different_sync_points() {
+    let rows = |many| (0..many).map(|i| (i, i)).collect::<Vec<_>>();
+    let world = |many| World { rows: Sides::new(rows(many), rows(many)), keyed: true, overflows: None, suspects: None };
+    let figures = |job: &Job| matches!(job.work, Work::Figures);
+    let first_chunk = |job: &Job| matches!(job.work, Work::Tally(_, Slice::Chunks { first: 0, .. }));
+    // Either count and one chunk are of the first one, or all chunks and no count.
+    for counted_first in [true, false] {
+        let mut case = Case::new(table(true, HUGE, vec![]), settings());
+        let mut jobs = case.open(1, None);
+        work_off(&mut case, &mut jobs, &world(50), |job| matches!(job.work, Work::Sample(_)));
+        work_off(&mut case, &mut jobs, &world(50), |job| {
+            if counted_first { figures(job) || first_chunk(job) } else { !figures(job) }
+        });
+        assert!(!case.is_settled());
+        case.close(1, None);
+        let mut jobs = case.open(2, None);
+        assert_eq!(jobs.iter().any(figures), !counted_first, "{jobs:?}");
+        work_off(&mut case, &mut jobs, &world(51), |_| true);
+        let outcome = case.finish().outcome;
+        assert_eq!((outcome.verdict, outcome.reason), (Verdict::Match, None), "{outcome:?}");
+    }
 }
 
 #[test]

@@ -126,14 +126,18 @@ pub(crate) async fn decode(
 /// written its commit record before. `since` is a timestamp of the publisher's clock.
 ///
 /// A prepared transaction has no process; that a COMMIT PREPARED is under way shows in that statement only, whoever runs
-/// it. What the role may not see counts as running since ever.
+/// it. A walsender that streams has run one statement since ever, which is not that; and a worker that applies what it gets from
+/// elsewhere does not say when it commits a prepared transaction (`apply_handle_commit_prepared`, worker.c). What the role may
+/// not see counts as running since ever.
 pub(crate) fn suspects_sql(since: &str) -> String {
     let since = format!("{}::pg_catalog.timestamptz", sql::literal(since));
     format!(
         "SELECT l.transactionid, l.pid, CASE WHEN l.pid IS NULL THEN NOT EXISTS (\
            SELECT FROM pg_catalog.pg_stat_activity o WHERE o.pid <> pg_catalog.pg_backend_pid() \
            AND o.datid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database()) \
-           AND (o.state IS NULL OR o.state IN ('active', 'disabled') AND (o.query_start IS NULL OR o.query_start <= {since}))) \
+           AND o.pid NOT IN (SELECT r.pid FROM pg_catalog.pg_stat_replication r WHERE r.state IN ('catchup', 'streaming')) \
+           AND (o.state IS NULL OR o.backend_type LIKE 'logical replication%' \
+             OR o.state IN ('active', 'disabled') AND (o.query_start IS NULL OR o.query_start <= {since}))) \
          ELSE COALESCE(a.state LIKE 'idle in transaction%' OR a.query_start > {since}, false) END \
          FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid \
          LEFT JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = l.transactionid AND l.pid IS NULL \

@@ -228,6 +228,7 @@ fn is_fatal(error: &Error) -> bool {
 async fn live(control: Sides<&Session>, keepers: &Keepers, wait: &mut Wait<'_, '_>) -> Result<Result<Opened, GivenUp>> {
     let request = wait.request;
     let mut windows = 0;
+    let mut slots = 0_u32;
     loop {
         let target = observe::insert_position(control.publisher, request.wal_segment_bytes).await?;
         tracing::debug!(%target, windows, "approaching the sync point");
@@ -244,7 +245,11 @@ async fn live(control: Sides<&Session>, keepers: &Keepers, wait: &mut Wait<'_, '
                 return without_slot(control, keepers, wait, error).await;
             }
         };
-        wait.pause = POLL_INTERVAL;
+        slots += 1;
+        if slots == 1 {
+            // Later slots follow each other ever more slowly: each makes the publisher decode.
+            wait.pause = POLL_INTERVAL;
+        }
         loop {
             match live::attempt(control, keepers, &slot, request, wait.deadline()).await? {
                 live::Attempt::Accepted(opened) => return Ok(Ok(*opened)),

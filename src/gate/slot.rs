@@ -18,6 +18,10 @@ const DECODE_AGAIN_FREELY: u64 = 24 << 20;
 /// Longest time for making a new slot where one can be copied as well, in milliseconds: transactions as they are in an
 /// application end sooner, and decoding takes longer.
 const CREATE_QUICKLY_MS: u32 = 500;
+/// The minor of each major from which a new slot waits for all transactions that run (commit "Fix possibility of logical
+/// decoding partial transaction changes", release notes of these). Before, it could take up a state that another slot had
+/// written down, and bring the rest of a transaction without its beginning.
+const CREATES_WHOLE_SINCE: [u32; 5] = [120_020, 130_016, 140_013, 150_008, 160_004];
 /// Longest time for copying a slot, which waits for nobody.
 const COPY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -66,12 +70,13 @@ async fn within(time: Duration, session: &Session, statement: &str, what: &str) 
 pub(crate) async fn make(publisher: &Session, source: &Subscription, request: &Request<'_>) -> Result<TempSlot> {
     let session = (request.slot_session)().await?;
     let behind = distance(publisher, &source.slot).await?;
-    let behind = if behind > DECODE_AGAIN_MAX {
+    let whole = creates_whole(publisher.version_num());
+    let behind = if whole && behind > DECODE_AGAIN_MAX {
         tracing::info!(behind, slot = %source.slot, "decoding from the subscription's slot would take long; making a new one");
         let patience = CREATE_TIMEOUT.min(request.timeout / 4);
         within(patience, &session, &create_sql(&session), "creating a temporary slot").await?;
         0
-    } else if behind > DECODE_AGAIN_FREELY && created_quickly(&session).await? {
+    } else if whole && behind > DECODE_AGAIN_FREELY && created_quickly(&session).await? {
         0
     } else {
         copy(&session, source).await?;
@@ -82,6 +87,12 @@ pub(crate) async fn make(publisher: &Session, source: &Subscription, request: &R
     let since = since.ok_or_else(|| unexpected(publisher, "the time"))?;
     let suspects = observe::suspects(publisher, &since).await?.into_iter().map(|suspect| suspect.xid).collect();
     Ok(TempSlot { name: name(&session), session, since, suspects, behind })
+}
+
+/// Whether what a new slot brings of a transaction is all of it.
+fn creates_whole(version_num: u32) -> bool {
+    let since = CREATES_WHOLE_SINCE.into_iter().find(|since| since / 10_000 == version_num / 10_000);
+    since.map_or(version_num > 160_000, |since| version_num >= since)
 }
 
 fn create_sql(session: &Session) -> String {
@@ -97,7 +108,8 @@ async fn created_quickly(session: &Session) -> Result<bool> {
     match session.value(&create_sql(session)).await {
         Ok(_) => session.batch("COMMIT").await.map(|()| true),
         // The failed statement has taken its slot with it (src/backend/tcop/postgres.c, ReplicationSlotCleanup).
-        Err(error) if error.kind() == ErrorKind::TimedOut => session.batch("ROLLBACK").await.map(|()| false),
+        // Only the message tells a timeout from a cancellation, and it may be in any language.
+        Err(error) if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::Cancelled) => session.batch("ROLLBACK").await.map(|()| false),
         Err(error) => Err(error),
     }
 }
@@ -116,5 +128,22 @@ async fn distance(publisher: &Session, slot: &str) -> Result<u64> {
             _ => Err(Error::new(ErrorKind::Unsupported, format!("slot {slot} holds no WAL any longer"))),
         },
         _ => Err(Error::new(ErrorKind::Changed, format!("slot {slot} is not there any longer"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_minors_make_no_slot_that_brings_half_a_transaction() {
+        for since in CREATES_WHOLE_SINCE {
+            assert!(creates_whole(since));
+            assert!(creates_whole(since + 1));
+            assert!(!creates_whole(since - 1));
+        }
+        assert!(creates_whole(170_000));
+        assert!(creates_whole(180_004));
+        assert!(!creates_whole(110_022));
     }
 }

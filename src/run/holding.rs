@@ -18,7 +18,8 @@ use crate::sql;
 
 /// Time between two looks.
 pub(crate) const HOLDING_INTERVAL: Duration = Duration::from_secs(5);
-/// Transactions that a snapshot may be behind before its sync point ends: dead rows of all of them stay. A twentieth of what
+/// Transactions that a snapshot may fall behind while it is held before its sync point ends: dead rows of all of them stay. What
+/// it is behind from the beginning is held back by somebody else, and stays so without it. A twentieth of what
 /// makes autovacuum freeze at any cost (`autovacuum_freeze_max_age`), an hour at 2,800 transactions a second.
 const XIDS_MAX: u64 = 10_000_000;
 /// First version with `pg_replication_slots.wal_status` (release notes of 13).
@@ -33,6 +34,8 @@ pub(crate) struct Holding {
     asked: Vec<Side>,
     /// Whether a slot was in danger from the beginning.
     endangered: Option<bool>,
+    /// What the snapshots were behind at the first look.
+    from: Sides<Option<u64>>,
     pub(crate) held: Held,
 }
 
@@ -61,7 +64,7 @@ impl Holding {
             publisher: publisher_sql(pids.publisher, subscriptions, version_num),
             subscriber: format!("SELECT {}, NULL, NULL", xids_sql(pids.subscriber)),
         };
-        Self { statements, answers: JoinSet::new(), asked: Vec::new(), endangered: None, held: Held::default() }
+        Self { statements, answers: JoinSet::new(), asked: Vec::new(), endangered: None, from: Sides::default(), held: Held::default() }
     }
 
     /// Asks a side, unless the last question is still open.
@@ -103,7 +106,11 @@ impl Holding {
             Side::Subscriber => &mut self.held.subscriber_xids,
         };
         *known = (*known).max(xids);
-        if xids.is_some_and(|xids| xids > XIDS_MAX) {
+        let from = self.from.get_mut(side);
+        *from = from.or(xids);
+        if let (Some(xids), Some(from)) = (xids, *from)
+            && xids.saturating_sub(from) > XIDS_MAX
+        {
             return Some(format!("its snapshots keep the {side} from vacuuming behind {XIDS_MAX} transactions"));
         }
         if side == Side::Subscriber {
@@ -128,7 +135,7 @@ mod tests {
 
     fn holding() -> Holding {
         let statements = Sides { publisher: String::new(), subscriber: String::new() };
-        Holding { statements, answers: JoinSet::new(), asked: Vec::new(), endangered: None, held: Held::default() }
+        Holding { statements, answers: JoinSet::new(), asked: Vec::new(), endangered: None, from: Sides::default(), held: Held::default() }
     }
 
     fn row(xids: &str, status: Option<&str>, bytes: Option<&str>) -> Vec<Option<String>> {
@@ -159,9 +166,12 @@ mod tests {
     #[test]
     fn too_many_transactions_end_it() {
         for side in Side::BOTH {
-            let at = |xids: u64| holding().take(side, &[row(&xids.to_string(), None, None)]);
-            assert_eq!(at(XIDS_MAX), None);
-            assert!(at(XIDS_MAX + 1).unwrap().contains(side.name()));
+            let mut holding = holding();
+            let mut at = |xids: u64| holding.take(side, &[row(&xids.to_string(), None, None)]);
+            // Somebody else's snapshot, or a prepared transaction, is older by far.
+            assert_eq!(at(50_000_000), None);
+            assert_eq!(at(50_000_000 + XIDS_MAX), None);
+            assert!(at(50_000_001 + XIDS_MAX).unwrap().contains(side.name()));
         }
     }
 

@@ -123,15 +123,15 @@ async fn transaction(session: &Session, job: &Job, context: &Context) -> Result<
     Ok(piece)
 }
 
-/// Rows are what is read, and not what an index says of them, whatever the planner takes to be cheaper: a row that an index
-/// has lost would not exist.
+/// Rows are what is read and counted, and not what an index says of them, whatever the planner takes to be cheaper: a row that an
+/// index has lost would not exist. Where rows are read through the index of their key, their count is what it shows by.
 const HEAP_ONLY: &str =
     "SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; SET LOCAL enable_bitmapscan = off";
 
 fn by_heap(work: &Work) -> bool {
     let slice = match work {
         Work::Tally(_, slice) | Work::Digests(_, slice) => slice,
-        Work::FiguresAndDigest => &Slice::Whole,
+        Work::Figures | Work::FiguresAndDigest => &Slice::Whole,
         _ => return false,
     };
     matches!(slice, Slice::Blocks { .. } | Slice::Whole)
