@@ -84,6 +84,13 @@ pub(crate) async fn make(publisher: &Session, source: &Subscription, request: &R
     Ok(TempSlot { name: name(&session), session, since, suspects, behind })
 }
 
+/// Why a temporary slot was refused, for people.
+pub(crate) fn refusal(error: &Error) -> String {
+    let remedy =
+        if error.kind() == ErrorKind::Permission { "ALTER ROLE ... REPLICATION" } else { "max_replication_slots" };
+    format!("{error} ({remedy} on the publisher)")
+}
+
 fn create_sql(session: &Session) -> String {
     format!(
         "SELECT slot_name FROM pg_catalog.pg_create_logical_replication_slot({}, 'pgoutput', true)",
