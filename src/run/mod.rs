@@ -15,6 +15,7 @@ mod outcome;
 mod plan;
 mod plan_outcome;
 mod preflight;
+mod prepare;
 mod queue;
 mod recheck;
 mod sequence_check;

@@ -11,12 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::assemble;
 use super::outcome::SCHEMA_VERSION;
+use super::prepare::{interruptible, read_catalog};
+use super::sequence_ends;
 use super::sequence_script::{Wish, target};
 use super::sequences::{self, End, Ends, State, direction, ends_of, judge};
 use super::sequences_outcome::{SequenceCheck, SequenceColumnCheck, SequencesOutcome};
 use super::servers::Servers;
-use super::verify::read_catalog;
-use super::{sequence_ends, verify::interruptible};
 use crate::catalog::{FedColumn, SequencePair, concerns_sequences};
 use crate::config::SequencesConfig;
 use crate::error::{Error, ErrorKind, Result};
