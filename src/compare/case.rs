@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::compare::aside::Aside;
 use crate::compare::digesting::Digesting;
-use crate::compare::drilling::{Drill, Found};
+use crate::compare::drill::{Drill, Found};
 use crate::compare::figures::FigurePair;
 use crate::compare::peel::Peels;
 use crate::error::{Error, ErrorKind};

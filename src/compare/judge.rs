@@ -1,7 +1,7 @@
 //! From the state of a table to its outcome.
 
 use crate::compare::case::Case;
-use crate::compare::drilling::Found;
+use crate::compare::drill::Found;
 use crate::compare::recheck::Recheck;
 use crate::compare::{Checks, ChunkRecord, ColumnCheck, RowCounts, RowsCheck, RowsProof, TableOutcome, agree, causes};
 use crate::plan::{Chunking, KeyText};

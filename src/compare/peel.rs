@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::compare::case::Case;
-use crate::compare::drill::Listing;
-use crate::compare::drilling::{Drill, Found};
+use crate::compare::units::Listing;
+use crate::compare::drill::{Drill, Found};
 use crate::plan::{ScanKind, Slice};
 use crate::row::{KeyTexts, Tally};
 use crate::scan::{DrillUnit, Entry, Job, TableSketch, Wanted, Work};
