@@ -14,6 +14,7 @@ mod join;
 mod judge;
 mod outcome;
 mod peel;
+mod reading;
 mod recheck;
 mod representation;
 mod sample;
