@@ -4,6 +4,7 @@ mod assemble;
 mod cuts;
 mod epoch;
 mod event;
+pub(crate) mod exit;
 pub(crate) mod figures;
 mod holding;
 mod lag;

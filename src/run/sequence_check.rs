@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::assemble;
+use super::exit;
 use super::outcome::SCHEMA_VERSION;
 use super::prepare::{interruptible, read_catalog};
 use super::sequence_ends;
@@ -57,7 +58,7 @@ async fn compare(config: SequencesConfig) -> Result<SequencesOutcome> {
         schema_version: SCHEMA_VERSION,
         tool: assemble::tool(),
         verdict,
-        exit_code: assemble::exit_code(verdict),
+        exit_code: exit::code(verdict),
         started_at,
         finished_at: jiff::Timestamp::now().to_string(),
         publisher: assemble::server(&catalog, servers.endpoints(), Side::Publisher),

@@ -310,10 +310,10 @@ impl Run {
     /// Chooses the position of the subscriber's snapshot where there is a choice, and tells what changed up to it.
     async fn settle(&self, point: &mut SyncPoint, window: &Window) -> Result<TouchedTables> {
         let tables: Vec<&TablePair> = self.catalog.tables.iter().collect();
-        let settled = cuts::settle(&self.servers, point, window, &tables).await?;
-        let mut touched = window.at(&settled.cuts);
-        touched.extend(settled.problems.into_iter().map(|(table, problem)| (table, Err(problem))));
-        point.applied_lsn = settled.cuts.iter().min().copied();
+        let chosen = cuts::settle(&self.servers, point, window, &tables).await?;
+        let mut touched = window.at(&chosen.cuts);
+        touched.extend(chosen.problems.into_iter().map(|(table, problem)| (table, Err(problem))));
+        point.applied_lsn = chosen.cuts.iter().min().copied();
         point.in_flight.1 = touched.values().flatten().map(Touched::keys).sum();
         Ok(touched.into_iter().map(|(table, touched)| (table, touched.map(Arc::new))).collect())
     }
