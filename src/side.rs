@@ -26,15 +26,6 @@ impl Side {
             Self::Subscriber => "subscriber",
         }
     }
-
-    /// The opposite side.
-    #[must_use]
-    pub fn other(self) -> Self {
-        match self {
-            Self::Publisher => Self::Subscriber,
-            Self::Subscriber => Self::Publisher,
-        }
-    }
 }
 
 impl fmt::Display for Side {

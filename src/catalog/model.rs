@@ -61,8 +61,6 @@ pub struct ServerFacts {
     pub version: String,
     /// The database that the session is in.
     pub database: String,
-    /// The object identifier of the database.
-    pub database_oid: u32,
     /// The role that the session runs as.
     pub user: String,
     /// `system_identifier` of the cluster; equal on physical clones. `None` where the role may not ask.

@@ -20,7 +20,7 @@ fn oids(oids: impl IntoIterator<Item = u32>) -> String {
 
 /// What the server says about itself, without what a role may be refused.
 pub(super) fn server() -> String {
-    "SELECT current_setting('server_version_num'), current_setting('server_version'), d.datname, d.oid, current_user, \
+    "SELECT current_setting('server_version_num'), current_setting('server_version'), d.datname, current_user, \
      (SELECT s.setting FROM pg_settings s WHERE s.name = 'wal_segment_size'), current_setting('server_encoding'), \
      pg_is_in_recovery() \
      FROM pg_database d WHERE d.datname = current_database()"

@@ -27,7 +27,6 @@ pub async fn read_server(session: &Session) -> Result<ServerFacts> {
         version_num: fields.parse()?,
         version: fields.text()?,
         database: fields.text()?,
-        database_oid: fields.parse()?,
         user: fields.text()?,
         wal_segment_bytes: fields.parse()?,
         encoding: fields.text()?,

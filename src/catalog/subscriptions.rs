@@ -178,7 +178,6 @@ mod tests {
             version_num: 140_023,
             version: "14.23".to_owned(),
             database: "shop".to_owned(),
-            database_oid: 5,
             user: "checker".to_owned(),
             system_identifier: None,
             wal_segment_bytes: 16 << 20,

@@ -2,17 +2,11 @@
 
 use crate::error::ErrorKind;
 use crate::run::Outcome;
+pub use crate::run::exit::{DIFFERENT, MATCH, UNPROVEN};
 use crate::verdict::Verdict;
 
-/// Complete, and everything matches; for `plan`: the plan was made; for `lag`: within the thresholds.
-pub const MATCH: u8 = 0;
-/// At least one proven difference, also when other things are unproven.
-pub const DIFFERENT: u8 = 1;
 /// Usage or configuration error, cannot connect, nothing selected: no verdict was begun.
 pub const TROUBLE: u8 = 2;
-/// No difference seen, but something is unproven, a connection was lost for good, or a result could not be delivered where
-/// it was asked for. A result that nobody could read on stdout is neither a match nor a difference.
-pub const UNPROVEN: u8 = 3;
 /// Interrupted by SIGINT (128 + 2); a partial report was written.
 pub const INTERRUPTED: u8 = 130;
 /// Interrupted by SIGTERM (128 + 15); a partial report was written.

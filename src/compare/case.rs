@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use crate::compare::aside::Aside;
 use crate::compare::digesting::Digesting;
-use crate::compare::drilling::{Drill, Found};
+use crate::compare::drill::{Drill, Found};
 use crate::compare::figures::FigurePair;
 use crate::compare::peel::Peels;
+use crate::compare::reading::Chunk;
 use crate::error::{Error, ErrorKind};
 use crate::gate::window::{Problem, Touched};
 use crate::plan::{self, Advance, Chunking, Limits, Position, ScanKind, TablePlan};
-use crate::row::Tally;
 use crate::scan::{Job, Piece, TableContext, Work};
 use crate::side::{Side, Sides};
 use crate::verdict::Reason;
@@ -45,18 +45,6 @@ pub enum After {
     Dropped,
 }
 
-/// One chunk of a table.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Chunk {
-    pub(super) tallies: Sides<Tally>,
-    /// Whether all of it was read.
-    pub(super) read: Sides<bool>,
-    /// Where both sides were read and every difference was found.
-    pub(super) settled: Option<u32>,
-    /// It holds rows that are to be set aside, and is read again without them.
-    pub(super) again: bool,
-}
-
 /// One table on its way to an outcome. Starts as [`Reason::NotRead`].
 #[derive(Debug)]
 pub struct Case {
@@ -67,7 +55,7 @@ pub struct Case {
     pub(super) generation: u32,
     attempts: u32,
     /// A heap scan was cut off by the age of the snapshots.
-    unfinished: bool,
+    pub(super) unfinished: bool,
     waits_for_next: bool,
     /// A job that reads it was sent off at this sync point.
     reading: bool,
@@ -85,12 +73,8 @@ pub struct Case {
     /// The rows that the publisher's snapshot does not hold are still to be read.
     pub(super) images_open: bool,
     pub(super) figures: FigurePair,
-    /// The sync point that the figures are of.
-    pub(super) figures_at: u32,
     /// What the servers' digests have said, where they are asked for.
     pub(super) digesting: Digesting,
-    deltas_asked: Option<Vec<usize>>,
-    deltas_known: bool,
     pub(super) divergent: Vec<(u32, u64)>,
     pub(super) drill: Drill,
     /// What was found in units that are complete.
@@ -124,10 +108,7 @@ impl Case {
             peels: Peels::default(),
             images_open: false,
             figures: FigurePair::default(),
-            figures_at: 0,
             digesting: Digesting::default(),
-            deltas_asked: None,
-            deltas_known: false,
             divergent: Vec::new(),
             drill: Drill::Idle,
             found: Found::default(),
@@ -215,88 +196,6 @@ impl Case {
         jobs
     }
 
-    /// Whether figures of an earlier sync point stay, as chunks of it do.
-    fn keeps_figures(&self) -> bool {
-        self.figures.complete() && self.deltas_known && self.chunks.iter().any(|chunk| chunk.settled.is_some())
-    }
-
-    /// Count and sums of both sides, which must be of one pair of snapshots.
-    pub(super) fn ask_figures(&mut self) -> Vec<Job> {
-        self.ask_figures_by(&Work::Figures)
-    }
-
-    pub(super) fn ask_figures_by(&mut self, work: &Work) -> Vec<Job> {
-        self.figures = FigurePair::default();
-        self.figures_at = self.sync_point;
-        self.deltas_asked = None;
-        self.deltas_known = false;
-        let wanted = self.table.checks.count || self.table.checks.max || self.table.checks.sum;
-        // Rows are never called equal without a count from elsewhere.
-        if !(wanted || self.table.checks.rows || !self.table.sequence_columns.is_empty()) {
-            return Vec::new();
-        }
-        self.figures.asked = self.job(Side::Publisher, work.clone()).asked();
-        Side::BOTH.map(|side| self.job(side, work.clone())).into()
-    }
-
-    pub(super) fn cut(&mut self) -> Vec<Job> {
-        match plan::sample_spec(&self.table.pair, &self.table.shape, &self.settings.limits) {
-            Ok(spec) => vec![self.job(Side::Publisher, Work::Sample(spec))],
-            Err(chunking) => self.plan_with(chunking),
-        }
-    }
-
-    fn plan_with(&mut self, chunking: Chunking) -> Vec<Job> {
-        let table = &self.table;
-        let plan =
-            plan::plan(&table.pair, &table.shape, chunking, table.versions, &self.settings.limits, self.unfinished);
-        self.chunking = Arc::new(plan.chunking.clone());
-        self.chunks = vec![Chunk::default(); self.chunking.count() as usize];
-        self.plan = Some(plan);
-        self.read_again()
-    }
-
-    /// Reads what is not settled: of a heap scan everything.
-    fn read_again(&mut self) -> Vec<Job> {
-        let Some(by_key) = self.plan.as_ref().map(|plan| plan.scan == ScanKind::KeyRange) else { return Vec::new() };
-        for chunk in &mut self.chunks {
-            if !by_key || chunk.settled.is_none() {
-                *chunk = Chunk::default();
-            }
-        }
-        self.peels = Peels::default();
-        if !by_key {
-            self.forget_differences();
-        }
-        let Some(plan) = &self.plan else { return Vec::new() };
-        let mut slices = plan.slices.as_ref().map(|slices| match by_key {
-            true => (0..).zip(slices).filter(|(at, _)| self.is_open(*at)).map(|(_, slice)| slice.clone()).collect(),
-            false => slices.clone(),
-        });
-        self.images_open = self.has_images();
-        if self.images_open {
-            // First, so that chunks that are read through the key can be settled one by one.
-            slices.publisher.insert(0, plan::Slice::Images);
-        }
-        self.open_slices = slices.as_ref().map(Vec::len);
-        let tally = |side| {
-            let work = |slice: &plan::Slice| Work::Tally(Arc::clone(&self.chunking), slice.clone());
-            slices.get(side).iter().map(work).map(|work| self.job(side, work)).collect::<Vec<_>>()
-        };
-        // Both sides in turn, so that both servers are busy from the first moment.
-        let (publisher, subscriber) = (tally(Side::Publisher), tally(Side::Subscriber));
-        publisher.into_iter().chain(subscriber).collect()
-    }
-
-    /// Whether rows stood at the cut that the publisher's snapshot does not hold.
-    pub(super) fn has_images(&self) -> bool {
-        self.advance.publisher.as_ref().is_some_and(|advance| advance.has_images())
-    }
-
-    fn is_open(&self, chunk: usize) -> bool {
-        self.chunks.get(chunk).is_some_and(|chunk| chunk.settled.is_none())
-    }
-
     pub(super) fn forget_differences(&mut self) {
         self.divergent.clear();
         self.drill = Drill::Idle;
@@ -374,30 +273,10 @@ impl Case {
         }
     }
 
-    pub(super) fn ask_deltas(&mut self) -> Vec<Job> {
-        if !self.figures.complete() {
-            return Vec::new();
-        }
-        let questions = self.figures.delta_questions();
-        self.figures.deltas = vec![None; self.figures.asked.len()];
-        if questions.is_empty() {
-            self.deltas_known = true;
-            return Vec::new();
-        }
-        let (at, expressions): (Vec<_>, Vec<_>) = questions.into_iter().unzip();
-        self.deltas_asked = Some(at);
-        vec![self.job(Side::Subscriber, Work::Evaluate(expressions))]
-    }
-
     /// Deltas are computed by the subscriber and equality by the publisher, which tells the answers apart.
     fn answers(&mut self, side: Side, values: Vec<Option<String>>) -> Vec<Job> {
         if side == Side::Subscriber {
-            for (at, value) in self.deltas_asked.take().unwrap_or_default().into_iter().zip(values) {
-                if let Some(delta) = self.figures.deltas.get_mut(at) {
-                    *delta = value;
-                }
-            }
-            self.deltas_known = true;
+            self.figures.take_deltas(values);
             return Vec::new();
         }
         match std::mem::replace(&mut self.drill, Drill::Idle) {
@@ -407,32 +286,6 @@ impl Case {
                 Vec::new()
             }
         }
-    }
-
-    fn take_tallies(&mut self, side: Side, tallies: &[(u32, Tally)], slice: &plan::Slice) -> Vec<Job> {
-        for (at, tally) in tallies {
-            match self.chunks.get_mut(*at as usize) {
-                // Its rows were compared at an earlier cut.
-                Some(chunk) if *slice == plan::Slice::Images && chunk.settled.is_some() => {}
-                Some(chunk) => chunk.tallies.get_mut(side).merge(tally),
-                None => return self.fail(Reason::ServerError, "a row filed under a chunk that there is not"),
-            }
-        }
-        let open = self.open_slices.get_mut(side);
-        *open = open.saturating_sub(1);
-        let complete = *open == 0;
-        let by_heap = self.plan.as_ref().is_some_and(|plan| plan.scan == ScanKind::Heap);
-        self.images_open &= *slice != plan::Slice::Images;
-        match slice {
-            plan::Slice::Chunks { first, last } => {
-                for chunk in self.chunks.iter_mut().take(*last as usize + 1).skip(*first as usize) {
-                    *chunk.read.get_mut(side) = true;
-                }
-            }
-            _ if complete && by_heap => self.chunks.iter_mut().for_each(|chunk| *chunk.read.get_mut(side) = true),
-            _ => {}
-        }
-        self.compare_chunks()
     }
 
     /// Decides what becomes of a job that failed.
@@ -580,23 +433,8 @@ impl Case {
         let rows = !self.table.checks.rows
             || self.is_digested()
             || (self.plan.is_some() && self.chunks.iter().all(|chunk| chunk.settled.is_some()));
-        let figures = self.generation > 0 && (self.figures.complete() && self.deltas_known || self.needs_no_figures());
+        let figures = self.generation > 0 && (self.figures.is_known() || self.needs_no_figures());
         rows && figures
-    }
-
-    fn needs_no_figures(&self) -> bool {
-        let checks = &self.table.checks;
-        !(checks.count || checks.max || checks.sum || checks.rows) && self.table.sequence_columns.is_empty()
-    }
-
-    /// The maxima of a column that a sequence feeds, as far as they were read.
-    #[must_use]
-    pub fn sequence_column(&self, column: &str) -> Sides<Option<Option<String>>> {
-        if self.is_settled() && self.failure.is_none() {
-            self.figures.sequence_column(column)
-        } else {
-            Sides::default()
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What likely made two sides differ. A hint, never part of the verdict.
 
-use crate::compare::drilling::Found;
+use crate::compare::drill::Found;
 use crate::compare::{Cause, DifferenceKind, RowCounts, Sample};
 use crate::scan::TableContext;
 

@@ -1,8 +1,9 @@
-//! The servers' own figures as checks.
+//! The servers' own figures: asking for them, and what they say as checks.
 
+use crate::compare::case::Case;
 use crate::compare::{ColumnCheck, FigureCheck, agree};
-use crate::scan::{ColumnFigure, Figures};
-use crate::side::Sides;
+use crate::scan::{ColumnFigure, Figures, Job, Work};
+use crate::side::{Side, Sides};
 use crate::sql;
 use crate::verdict::Verdict;
 
@@ -12,7 +13,12 @@ pub(crate) struct FigurePair {
     pub(crate) asked: Vec<ColumnFigure>,
     pub(crate) values: Sides<Option<Figures>>,
     /// By position in `asked`.
-    pub(crate) deltas: Vec<Option<String>>,
+    deltas: Vec<Option<String>>,
+    /// The positions of the deltas that a server was asked for.
+    deltas_asked: Option<Vec<usize>>,
+    deltas_known: bool,
+    /// The sync point that they are of.
+    pub(super) sync_point: u32,
 }
 
 /// A decimal number without zeros behind its last digit: the scale of a sum is the largest scale of what was summed, and
@@ -28,6 +34,21 @@ impl FigurePair {
 
     pub(crate) fn complete(&self) -> bool {
         self.values.publisher.is_some() && self.values.subscriber.is_some()
+    }
+
+    /// Whether the figures of both sides are there, and the deltas between them.
+    pub(super) fn is_known(&self) -> bool {
+        self.complete() && self.deltas_known
+    }
+
+    /// Takes in the deltas that were asked for.
+    pub(super) fn take_deltas(&mut self, values: Vec<Option<String>>) {
+        for (at, value) in self.deltas_asked.take().unwrap_or_default().into_iter().zip(values) {
+            if let Some(delta) = self.deltas.get_mut(at) {
+                *delta = value;
+            }
+        }
+        self.deltas_known = true;
     }
 
     pub(crate) fn counts(&self) -> Sides<Option<u64>> {
@@ -53,7 +74,7 @@ impl FigurePair {
     }
 
     /// What asks a server for the differences of the sums that differ: position in `asked` and expression.
-    pub(crate) fn delta_questions(&self) -> Vec<(usize, String)> {
+    fn delta_questions(&self) -> Vec<(usize, String)> {
         let differing = (0..self.asked.len())
             .filter(|&at| matches!(self.asked[at], ColumnFigure::Sum { .. }) && self.verdict(at) == Verdict::Different);
         differing
@@ -117,6 +138,60 @@ impl FigurePair {
     }
 }
 
+impl Case {
+    /// Whether figures of an earlier sync point stay, as chunks of it do.
+    pub(super) fn keeps_figures(&self) -> bool {
+        self.figures.is_known() && self.chunks.iter().any(|chunk| chunk.settled.is_some())
+    }
+
+    /// Count and sums of both sides, which must be of one pair of snapshots.
+    pub(super) fn ask_figures(&mut self) -> Vec<Job> {
+        self.ask_figures_by(&Work::Figures)
+    }
+
+    pub(super) fn ask_figures_by(&mut self, work: &Work) -> Vec<Job> {
+        self.figures = FigurePair { sync_point: self.sync_point, ..FigurePair::default() };
+        let wanted = self.table.checks.count || self.table.checks.max || self.table.checks.sum;
+        // Rows are never called equal without a count from elsewhere.
+        if !(wanted || self.table.checks.rows || !self.table.sequence_columns.is_empty()) {
+            return Vec::new();
+        }
+        self.figures.asked = self.job(Side::Publisher, work.clone()).asked();
+        Side::BOTH.map(|side| self.job(side, work.clone())).into()
+    }
+
+    /// Asks for the deltas of sums that differ, once the figures of both sides are there.
+    pub(super) fn ask_deltas(&mut self) -> Vec<Job> {
+        if !self.figures.complete() {
+            return Vec::new();
+        }
+        let questions = self.figures.delta_questions();
+        self.figures.deltas = vec![None; self.figures.asked.len()];
+        if questions.is_empty() {
+            self.figures.deltas_known = true;
+            return Vec::new();
+        }
+        let (at, expressions): (Vec<_>, Vec<_>) = questions.into_iter().unzip();
+        self.figures.deltas_asked = Some(at);
+        vec![self.job(Side::Subscriber, Work::Evaluate(expressions))]
+    }
+
+    pub(super) fn needs_no_figures(&self) -> bool {
+        let checks = &self.table.checks;
+        !(checks.count || checks.max || checks.sum || checks.rows) && self.table.sequence_columns.is_empty()
+    }
+
+    /// The maxima of a column that a sequence feeds, as far as they were read.
+    #[must_use]
+    pub fn sequence_column(&self, column: &str) -> Sides<Option<Option<String>>> {
+        if self.is_settled() && self.failure.is_none() {
+            self.figures.sequence_column(column)
+        } else {
+            Sides::default()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,6 +202,7 @@ mod tests {
             asked: vec![ColumnFigure::Sum { column: "c".into(), shortest_text: false }],
             values: Sides::new(figures(publisher), figures(subscriber)),
             deltas: vec![None],
+            ..FigurePair::default()
         }
     }
 

@@ -1,7 +1,7 @@
 //! From the state of a table to its outcome.
 
 use crate::compare::case::Case;
-use crate::compare::drilling::Found;
+use crate::compare::drill::Found;
 use crate::compare::recheck::Recheck;
 use crate::compare::{Checks, ChunkRecord, ColumnCheck, RowCounts, RowsCheck, RowsProof, TableOutcome, agree, causes};
 use crate::plan::{Chunking, KeyText};
@@ -237,7 +237,7 @@ impl Case {
 
     /// Whether its chunks were read, and its rows counted, at several sync points.
     fn spans_sync_points(&self) -> bool {
-        let counted = self.figures.complete().then_some(self.figures_at);
+        let counted = self.figures.complete().then_some(self.figures.sync_point);
         let mut points = self.chunks.iter().filter_map(|chunk| chunk.settled).chain(counted);
         points.next().is_some_and(|first| points.any(|point| point != first))
     }

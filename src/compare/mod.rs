@@ -9,20 +9,22 @@ mod case;
 mod causes;
 mod digesting;
 mod drill;
-mod drilling;
 mod figures;
+mod join;
 mod judge;
 mod outcome;
 mod peel;
+mod reading;
 mod recheck;
 mod representation;
 mod sample;
 #[cfg(test)]
 mod scenarios;
+mod units;
 
 pub use aside::Suspecting;
 pub use case::{After, Case, Settings};
-pub use drill::{Difference, join};
+pub use join::{Difference, join};
 pub use judge::Finished;
 pub use outcome::*;
 pub use recheck::{Pending, Proven, Recheck};

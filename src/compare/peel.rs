@@ -10,11 +10,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::compare::case::Case;
-use crate::compare::drill::Listing;
-use crate::compare::drilling::{Drill, Found};
+use crate::compare::drill::{Drill, Found};
+use crate::compare::units::Listing;
 use crate::plan::{ScanKind, Slice};
 use crate::row::{KeyTexts, Tally};
-use crate::scan::{DrillUnit, Entry, Job, TableSketch, Wanted, Work};
+use crate::scan::{DrillUnit, Entry, Job, LocatedKeys, TableSketch, Work};
 use crate::side::{Side, Sides};
 
 /// What the two sides of a table, or of each chunk that is read on its own, differ in, as far as they are read.
@@ -74,7 +74,7 @@ impl Peel {
 #[derive(Debug)]
 pub(super) struct Locating {
     pub(super) listing: Listing,
-    wanted: Arc<Wanted>,
+    wanted: Arc<LocatedKeys>,
 }
 
 impl Case {
@@ -103,7 +103,7 @@ impl Case {
     }
 
     /// Reads the chunks again that the rows of some keys might have explained: a side cannot look them up.
-    pub(super) fn give_up_locating(&mut self, wanted: &Arc<Wanted>) -> Vec<Job> {
+    pub(super) fn give_up_locating(&mut self, wanted: &Arc<LocatedKeys>) -> Vec<Job> {
         match &self.drill {
             Drill::Locating(locating) if Arc::ptr_eq(&locating.wanted, wanted) => {
                 self.drill = Drill::Idle;
@@ -117,7 +117,7 @@ impl Case {
     pub(super) fn take_located(
         &mut self,
         side: Side,
-        wanted: &Arc<Wanted>,
+        wanted: &Arc<LocatedKeys>,
         entries: Option<Vec<Entry>>,
         tallies: Vec<(u32, Tally)>,
     ) -> Vec<Job> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use crate::compare::aside::key_text;
-use crate::compare::drilling::Found;
+use crate::compare::drill::Found;
 use crate::compare::sample::{Naming, batch_size};
 use crate::compare::{Difference, DifferenceKind, Sample, Unsettled, join};
 use crate::gate::recheck::{Seen, Settled, Version, judge};

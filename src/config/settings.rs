@@ -59,7 +59,7 @@ pub struct Config {
 }
 
 /// What a run must account for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// Every user table and large object of the publisher's database.
@@ -69,7 +69,7 @@ pub enum Scope {
 }
 
 /// When a comparison may begin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GateMode {
     /// Writes go on: both sides are compared at one position of the publisher.

@@ -14,16 +14,6 @@ const NO_ENTRY_HINT: &str =
 const NO_PASSWORD_HINT: &str =
     "give the password in a password file (~/.pgpass), in PGPASSWORD, or by --password-command";
 
-/// Translates an error of an open session. `context` says what was being done, or on which side.
-///
-/// DETAIL and CONTEXT are never taken over: they hold row values. Neither is a message that may hold some; its SQLSTATE
-/// and condition name are what remains then. For the same reason the original error does not become the cause.
-#[must_use]
-#[expect(clippy::needless_pass_by_value, reason = "so that it fits into map_err")]
-pub fn server_error(error: tokio_postgres::Error, context: impl std::fmt::Display) -> Error {
-    translate(&error).context(context)
-}
-
 /// Translates an error of an attempt to open a session: whatever a server says then, there is no session.
 pub(super) fn connect_error(error: &tokio_postgres::Error) -> Error {
     let Some(reported) = error.as_db_error() else {
@@ -99,6 +89,10 @@ fn tls_hint(error: &rustls::Error) -> Option<&'static str> {
     })
 }
 
+/// Translates an error of an open session.
+///
+/// DETAIL and CONTEXT are never taken over: they hold row values. Neither is a message that may hold some; its SQLSTATE
+/// and condition name are what remains then. For the same reason the original error does not become the cause.
 pub(super) fn translate(error: &tokio_postgres::Error) -> Error {
     let Some(reported) = error.as_db_error() else {
         let lost = error.is_closed() || has_io_cause(error);

@@ -20,7 +20,6 @@ mod wire;
 
 pub use address::{Address, Endpoint};
 pub use copy::CopyStream;
-pub use failure::server_error;
 pub use pinned::{ClientEncoding, SessionSettings};
 pub use proofs::same_database;
 pub use session::{CancelToken, Imported, Rows, Session};

@@ -103,12 +103,6 @@ impl Session {
         self.side
     }
 
-    /// What it is for.
-    #[must_use]
-    pub fn role(&self) -> &str {
-        &self.role
-    }
-
     /// The server that answered.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
@@ -232,8 +226,8 @@ impl Session {
         CopyStream::begin(self, &self.tap, responses)
     }
 
-    /// Translates an error of this session as [`super::server_error`] does, with the side in front and, where the
-    /// connection has ended, what ended it.
+    /// Translates an error of this session, without any row value, with the side in front and, where the connection has ended,
+    /// what ended it.
     #[must_use]
     pub fn error(&self, error: &tokio_postgres::Error) -> Error {
         let translated = match self.fate.get() {

@@ -59,9 +59,12 @@ pub struct Cause {
     pub remedy: String,
 }
 
+/// A cause while it is weighed against others, which is by its code.
+pub(super) type Coded = (Code, Cause);
+
 /// A cause with this code.
-pub(super) fn cause(code: Code, severity: Severity, evidence: impl Into<String>, remedy: impl Into<String>) -> Cause {
-    Cause { code: code.text().to_owned(), severity, evidence: evidence.into(), remedy: remedy.into() }
+pub(super) fn cause(code: Code, severity: Severity, evidence: impl Into<String>, remedy: impl Into<String>) -> Coded {
+    (code, Cause { code: code.text().to_owned(), severity, evidence: evidence.into(), remedy: remedy.into() })
 }
 
 #[cfg(test)]

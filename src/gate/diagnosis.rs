@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::catalog::Severity;
-use crate::gate::causes::{Cause, Code, cause};
+use crate::gate::causes::{Cause, Code, Coded, cause};
 use crate::gate::health::{FeedHealth, Health, NAMED_AT_MOST, Origin, Slot, SlotHealth, SubscriptionHealth, Wait};
 use crate::gate::rules::Writer;
 use crate::lsn::Lsn;
@@ -37,10 +37,10 @@ pub(crate) fn of_feed(health: &Health, feed: &FeedHealth, motion: &Motion) -> Ve
     let name = &feed.feed.name;
     let Some(subscription) = &feed.subscription else {
         let evidence = format!("subscription {name} cannot be seen any longer");
-        return vec![cause(Code::SubscriptionGone, Severity::Error, evidence, "start again with what there is now")];
+        return vec![cause(Code::SubscriptionGone, Severity::Error, evidence, "start again with what there is now").1];
     };
     let lags = lag(health, feed).is_none_or(|bytes| bytes > 0);
-    let mut causes = Vec::new();
+    let mut causes: Vec<Coded> = Vec::new();
     if !subscription.enabled {
         causes.push(cause(
             Code::SubscriptionDisabled,
@@ -72,14 +72,17 @@ pub(crate) fn of_feed(health: &Health, feed: &FeedHealth, motion: &Motion) -> Ve
     if lags {
         causes.extend(silence(health, feed, subscription, motion));
     }
-    let root = causes.iter().any(|cause| cause.severity == Severity::Error && cause.code != Code::WorkerAbsent.text());
+    let root = causes.iter().any(|(code, cause)| cause.severity == Severity::Error && *code != Code::WorkerAbsent);
     let consequence = if root { Severity::Info } else { Severity::Error };
-    for cause in causes.iter_mut().filter(|cause| cause.code == Code::WorkerAbsent.text()) {
+    for (_, cause) in causes.iter_mut().filter(|(code, _)| *code == Code::WorkerAbsent) {
         cause.severity = consequence;
     }
     if let Slot::There(SlotHealth { active: false, .. }) = &feed.slot {
-        let severity =
-            if causes.iter().any(|cause| cause.severity == Severity::Error) { Severity::Info } else { Severity::Error };
+        let severity = if causes.iter().any(|(_, cause)| cause.severity == Severity::Error) {
+            Severity::Info
+        } else {
+            Severity::Error
+        };
         let evidence = format!("slot {} is inactive: no walsender serves it", feed.feed.slot);
         causes.push(cause(Code::SlotInactive, severity, evidence, "look at the subscriber's log"));
     }
@@ -94,7 +97,7 @@ pub(crate) fn of_feed(health: &Health, feed: &FeedHealth, motion: &Motion) -> Ve
     if lags {
         causes.extend(large_transaction(feed, subscription, motion));
         causes.extend(falling_behind(health, feed, motion));
-        let explained = causes.iter().any(|cause| cause.severity > Severity::Info);
+        let explained = causes.iter().any(|(_, cause)| cause.severity > Severity::Info);
         if let Some(still) = motion.still.filter(|_| !explained) {
             causes.push(cause(
                 Code::Unexplained,
@@ -104,8 +107,8 @@ pub(crate) fn of_feed(health: &Health, feed: &FeedHealth, motion: &Motion) -> Ve
             ));
         }
     }
-    causes.sort_by_key(|cause| std::cmp::Reverse(cause.severity));
-    causes
+    causes.sort_by_key(|(_, cause)| std::cmp::Reverse(cause.severity));
+    causes.into_iter().map(|(_, cause)| cause).collect()
 }
 
 /// Transactions of the publisher that hold back what follows them: those that are open for so long, or all.
@@ -129,7 +132,7 @@ pub(crate) fn of_writers(writers: &[Writer], for_long: Option<Duration>) -> Vec<
             "COMMIT PREPARED or ROLLBACK PREPARED it",
         )),
     });
-    long.take(NAMED_AT_MOST).collect()
+    long.take(NAMED_AT_MOST).map(|(_, cause)| cause).collect()
 }
 
 /// What replay is short of the publisher's position; `None` where its slot is not there.
@@ -140,7 +143,7 @@ pub(crate) fn lag(health: &Health, feed: &FeedHealth) -> Option<u64> {
     }
 }
 
-fn slot_causes(feed: &FeedHealth) -> Vec<Cause> {
+fn slot_causes(feed: &FeedHealth) -> Vec<Coded> {
     let (name, slot) = (&feed.feed.name, &feed.feed.slot);
     match &feed.slot {
         Slot::Missing { instead, spare } => {
@@ -189,7 +192,7 @@ fn another_publisher(
     feed: &FeedHealth,
     subscription: &SubscriptionHealth,
     motion: &Motion,
-) -> Option<Cause> {
+) -> Option<Coded> {
     let (name, slot) = (&feed.feed.name, &feed.feed.slot);
     let worker = subscription.worker.as_ref()?;
     let received = worker.received?;
@@ -214,7 +217,7 @@ fn another_publisher(
     Some(cause(Code::AnotherPublisher, Severity::Error, evidence, remedy))
 }
 
-fn worker_absent(health: &Health, feed: &FeedHealth, subscription: &SubscriptionHealth) -> Vec<Cause> {
+fn worker_absent(health: &Health, feed: &FeedHealth, subscription: &SubscriptionHealth) -> Vec<Coded> {
     let name = &feed.feed.name;
     if !subscription.enabled || subscription.worker.is_some() {
         return Vec::new();
@@ -240,7 +243,7 @@ fn worker_absent(health: &Health, feed: &FeedHealth, subscription: &Subscription
     causes
 }
 
-fn blocked(subscription: &SubscriptionHealth) -> Vec<Cause> {
+fn blocked(subscription: &SubscriptionHealth) -> Vec<Coded> {
     let of = |wait: &Wait| {
         let what = match (&wait.table, wait.kind.as_str()) {
             (Some(table), "tuple") => format!("a row of {table}"),
@@ -269,7 +272,7 @@ fn blocked(subscription: &SubscriptionHealth) -> Vec<Cause> {
     subscription.waits.iter().take(NAMED_AT_MOST).map(of).collect()
 }
 
-fn origin(feed: &FeedHealth, subscription: &SubscriptionHealth) -> Option<Cause> {
+fn origin(feed: &FeedHealth, subscription: &SubscriptionHealth) -> Option<Coded> {
     let (name, oid) = (&feed.feed.name, feed.feed.oid);
     match subscription.origin {
         Origin::Missing => Some(cause(
@@ -306,7 +309,7 @@ fn silent(health: &Health, silent_ms: Option<u64>) -> bool {
     silent_ms.is_some_and(|silent| Duration::from_millis(silent) > silence_max(timeout))
 }
 
-fn silence(health: &Health, feed: &FeedHealth, subscription: &SubscriptionHealth, motion: &Motion) -> Option<Cause> {
+fn silence(health: &Health, feed: &FeedHealth, subscription: &SubscriptionHealth, motion: &Motion) -> Option<Coded> {
     let worker = subscription.worker.as_ref()?;
     // One that waits or applies does not listen.
     if !subscription.waits.is_empty() || worker.transaction.is_some() {
@@ -333,7 +336,7 @@ fn silence(health: &Health, feed: &FeedHealth, subscription: &SubscriptionHealth
     Some(cause(Code::NetworkSilence, Severity::Error, evidence, remedy))
 }
 
-fn large_transaction(feed: &FeedHealth, subscription: &SubscriptionHealth, motion: &Motion) -> Option<Cause> {
+fn large_transaction(feed: &FeedHealth, subscription: &SubscriptionHealth, motion: &Motion) -> Option<Coded> {
     motion.still?;
     let worker = subscription.worker.as_ref().filter(|_| subscription.waits.is_empty())?;
     let name = &feed.feed.name;
@@ -355,7 +358,7 @@ fn large_transaction(feed: &FeedHealth, subscription: &SubscriptionHealth, motio
     Some(cause(Code::LargeTransaction, Severity::Warning, evidence, remedy))
 }
 
-fn falling_behind(health: &Health, feed: &FeedHealth, motion: &Motion) -> Option<Cause> {
+fn falling_behind(health: &Health, feed: &FeedHealth, motion: &Motion) -> Option<Coded> {
     let (written, flushed) = motion.falling_behind?;
     let mut evidence =
         format!("{written} bytes of WAL are written each second, and {flushed} flushed on the subscriber");
@@ -384,214 +387,4 @@ fn falling_behind(health: &Health, feed: &FeedHealth, motion: &Motion) -> Option
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::catalog::Feed;
-    use crate::gate::health::{Worker, Workers};
-
-    /// Everything is in order, 100 bytes behind.
-    fn healthy() -> Health {
-        let slot = SlotHealth {
-            active: true,
-            wal_status: Some("reserved".into()),
-            confirmed: Some(Lsn(900)),
-            replay: Some(Lsn(900)),
-            sent: Some(Lsn(1000)),
-            ..SlotHealth::default()
-        };
-        let worker = Worker { pid: 77, received: Some(Lsn(1000)), silent_ms: Some(10), transaction: None };
-        let subscription = SubscriptionHealth {
-            enabled: true,
-            worker: Some(worker),
-            copied: true,
-            apply_errors: Some(0),
-            ..SubscriptionHealth::default()
-        };
-        Health {
-            insert: Lsn(1000),
-            flushed: Lsn(1000),
-            feeds: vec![FeedHealth {
-                feed: Feed { oid: 16_385, name: "s".into(), slot: "s".into() },
-                slot: Slot::There(slot),
-                subscription: Some(subscription),
-            }],
-            writers: vec![],
-            workers: Workers { in_use: 1, limit: 4, receiver_timeout_ms: Some(60_000) },
-        }
-    }
-
-    fn still() -> Motion {
-        Motion { watched: true, still: Some(Duration::from_secs(10)), ..Motion::default() }
-    }
-
-    fn slot(health: &mut Health) -> &mut SlotHealth {
-        match &mut health.feeds[0].slot {
-            Slot::There(slot) => slot,
-            Slot::Missing { .. } => panic!("a slot"),
-        }
-    }
-
-    fn subscription(health: &mut Health) -> &mut SubscriptionHealth {
-        health.feeds[0].subscription.as_mut().unwrap()
-    }
-
-    fn found(health: &Health, motion: &Motion) -> Vec<String> {
-        let causes = of_feed(health, &health.feeds[0], motion);
-        causes.iter().map(|cause| format!("{:?} {}", cause.severity, cause.code)).collect()
-    }
-
-    fn with(change: impl FnOnce(&mut Health)) -> Health {
-        let mut health = healthy();
-        change(&mut health);
-        health
-    }
-
-    #[test]
-    fn nothing_is_wrong() {
-        assert!(found(&healthy(), &Motion::default()).is_empty());
-        // Errors of long ago, and of somebody else, are not what holds it up now.
-        let past = with(|health| subscription(health).apply_errors = Some(3));
-        let moving = Motion { in_transaction: Some(Duration::from_secs(5)), ..Motion::default() };
-        assert_eq!(found(&past, &moving), ["Info apply_errors"]);
-        assert_eq!(found(&healthy(), &still()), ["Warning unexplained"]);
-    }
-
-    #[test]
-    fn what_follows_from_a_cause_is_information() {
-        let disabled = with(|health| {
-            slot(health).active = false;
-            subscription(health).enabled = false;
-            subscription(health).worker = None;
-        });
-        assert_eq!(found(&disabled, &still()), ["Error subscription_disabled", "Info slot_inactive"]);
-        let absent = with(|health| {
-            slot(health).active = false;
-            subscription(health).worker = None;
-        });
-        assert_eq!(found(&absent, &still()), ["Error worker_absent", "Info slot_inactive"]);
-        let failing = Motion { new_errors: true, ..still() };
-        let errors = with(|health| {
-            slot(health).active = false;
-            subscription(health).worker = None;
-            subscription(health).apply_errors = Some(7);
-        });
-        assert_eq!(found(&errors, &failing), ["Error apply_errors", "Info worker_absent", "Info slot_inactive"]);
-        let exhausted = with(|health| {
-            subscription(health).worker = None;
-            health.workers.in_use = 4;
-        });
-        assert_eq!(found(&exhausted, &still()), ["Error workers_exhausted", "Info worker_absent"]);
-    }
-
-    #[test]
-    fn slots_that_are_not_the_right_ones() {
-        let wrong = with(|health| {
-            health.feeds[0].slot = Slot::Missing { instead: None, spare: vec!["upgrade slot".into()] };
-            subscription(health).worker = None;
-        });
-        assert_eq!(found(&wrong, &Motion::default()), ["Error wrong_slot", "Info worker_absent"]);
-        let causes = of_feed(&wrong, &wrong.feeds[0], &Motion::default());
-        assert!(causes[0].remedy.contains(r#"ALTER SUBSCRIPTION "s" SET (slot_name = 'upgrade slot')"#), "{causes:?}");
-        let lost = with(|health| slot(health).wal_status = Some("lost".into()));
-        assert_eq!(found(&lost, &still()), ["Error slot_lost"]);
-        let inactive = with(|health| slot(health).active = false);
-        assert_eq!(found(&inactive, &still()), ["Error another_publisher", "Info slot_inactive"]);
-        let beyond = with(|health| subscription(health).worker.as_mut().unwrap().received = Some(Lsn(1001)));
-        assert_eq!(found(&beyond, &Motion::default()), ["Error another_publisher"]);
-    }
-
-    #[test]
-    fn an_origin_that_was_forgotten() {
-        let forgotten = with(|health| {
-            slot(health).active = false;
-            let subscription = subscription(health);
-            (subscription.enabled, subscription.worker, subscription.copied) = (false, None, false);
-            subscription.origin = Origin::Unset;
-        });
-        assert_eq!(
-            found(&forgotten, &Motion::default()),
-            ["Error subscription_disabled", "Warning origin_not_advanced", "Info slot_inactive"]
-        );
-        let missing = with(|health| subscription(health).origin = Origin::Missing);
-        assert_eq!(found(&missing, &Motion::default()), ["Error origin_missing"]);
-    }
-
-    #[test]
-    fn a_worker_that_waits_works_or_hears_nothing() {
-        let wait = Wait {
-            worker: 77,
-            kind: "relation".into(),
-            table: Some("public.t".into()),
-            blocker: 99,
-            application: Some("psql".into()),
-            state: None,
-            seconds: Some(12),
-        };
-        let blocked = with(|health| {
-            subscription(health).waits = vec![wait];
-            subscription(health).worker.as_mut().unwrap().silent_ms = Some(90_000);
-        });
-        assert_eq!(found(&blocked, &still()), ["Error apply_blocked"]);
-        let causes = of_feed(&blocked, &blocked.feeds[0], &still());
-        assert_eq!(
-            causes[0].evidence,
-            "worker 77 waits for a lock on public.t, held by process 99 (psql, for 12 s) of the subscriber"
-        );
-        let prepared = with(|health| {
-            let wait = Wait { blocker: 0, ..blocked.feeds[0].subscription.as_ref().unwrap().waits[0].clone() };
-            subscription(health).waits = vec![wait];
-        });
-        assert!(of_feed(&prepared, &prepared.feeds[0], &still())[0].remedy.contains("ROLLBACK PREPARED"));
-        // It waits now and then while it moves: that is no cause.
-        let moving = Motion { watched: true, ..Motion::default() };
-        assert!(found(&blocked, &moving).is_empty());
-
-        let silent = |ms| with(|health| subscription(health).worker.as_mut().unwrap().silent_ms = Some(ms));
-        assert_eq!(found(&silent(45_001), &still()), ["Error network_silence"]);
-        assert_eq!(found(&silent(45_000), &still()), ["Warning unexplained"]);
-        // One that has no timeout waits longer.
-        let mut patient = silent(60_000);
-        patient.workers.receiver_timeout_ms = Some(0);
-        assert_eq!(found(&patient, &still()), ["Warning unexplained"]);
-        patient = silent(60_001);
-        patient.workers.receiver_timeout_ms = Some(0);
-        assert_eq!(found(&patient, &still()), ["Error network_silence"]);
-        let connecting = with(|health| {
-            slot(health).active = false;
-            let worker = subscription(health).worker.as_mut().unwrap();
-            (worker.received, worker.silent_ms) = (None, Some(2_000));
-        });
-        assert_eq!(found(&connecting, &still()), ["Error network_silence", "Info slot_inactive"]);
-        assert_eq!(found(&connecting, &Motion::default()), ["Error slot_inactive"]);
-        let busy = with(|health| {
-            let worker = subscription(health).worker.as_mut().unwrap();
-            (worker.silent_ms, worker.transaction) = (Some(90_000), Some("740".into()));
-        });
-        let applying = Motion { in_transaction: Some(Duration::from_secs(9)), ..still() };
-        assert_eq!(found(&busy, &applying), ["Warning large_transaction"]);
-        assert_eq!(found(&healthy(), &Motion { newly_spilled: 5, ..still() }), ["Warning large_transaction"]);
-    }
-
-    #[test]
-    fn who_is_the_slower_one() {
-        let motion = Motion { falling_behind: Some((10, 5)), ..Motion::default() };
-        let evidence = |health: &Health| of_feed(health, &health.feeds[0], &motion).remove(0).evidence;
-        assert!(evidence(&healthy()).contains("100 bytes are sent and not yet applied"));
-        let unsent = with(|health| {
-            slot(health).sent = Some(Lsn(900));
-            slot(health).sender_waits = Some("Client/WalSenderWriteData".into());
-        });
-        assert!(evidence(&unsent).contains("100 bytes are not yet sent, and the walsender waits"));
-        assert_eq!(found(&healthy(), &motion), ["Warning falling_behind"]);
-    }
-
-    #[test]
-    fn transactions_of_the_publisher() {
-        let session = |seconds| Writer::Session { pid: 5, state: Some("idle in transaction".into()), seconds };
-        let writers = [session(Some(59)), session(Some(60)), session(None), Writer::Prepared { gid: "g".into() }];
-        let codes =
-            |for_long| of_writers(&writers, for_long).iter().map(|cause| cause.code.clone()).collect::<Vec<_>>();
-        assert_eq!(codes(Some(Duration::from_secs(60))), ["long_transaction", "prepared_transaction"]);
-        assert_eq!(codes(None).len(), 4);
-    }
-}
+mod tests;

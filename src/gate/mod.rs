@@ -2,20 +2,22 @@
 //! publisher state, or what exactly lies between them.
 //!
 //! `observe` asks, [`rules`] (writes are stopped) and [`cut`] (they go on) decide, both pure functions; `open` takes turns of
-//! both until a pair of snapshots is accepted or the time is up. With writes going on, `slot` makes a temporary slot, and
-//! `pgoutput` and [`window`] turn what it decodes into rows: what the publisher's snapshot lacks at the position that the
-//! subscriber's corresponds to. Where no slot can be had, [`recheck`] holds the subscriber's snapshot between two of the
-//! publisher's. `health` looks at how replication is doing, `diagnosis` names the [`causes`] (pure functions),
-//! and `stall` makes them explain what was in the way.
+//! both, by way of `quiesced` or `live`, until a pair of snapshots is accepted or the time is up; `keepers` are the sessions
+//! that export them. With writes going on, `slot` makes a temporary slot, and `pgoutput` and [`window`] turn what it decodes
+//! into rows: what the publisher's snapshot lacks at the position that the subscriber's corresponds to. Where no slot can be
+//! had, [`recheck`] holds the subscriber's snapshot between two of the publisher's. `health` looks at how replication is
+//! doing, `diagnosis` names the [`causes`] (pure functions), and `stall` makes them explain what was in the way.
 
 pub mod causes;
 pub mod cut;
 pub(crate) mod diagnosis;
 pub(crate) mod health;
+mod keepers;
 mod live;
 mod observe;
 mod open;
 mod pgoutput;
+mod quiesced;
 pub mod recheck;
 pub mod rules;
 mod slot;
@@ -23,5 +25,6 @@ mod snapshot;
 mod stall;
 pub mod window;
 
-pub use open::{Keepers, NotReached, Opened, Request, Snapshot, SyncPoint, open};
+pub use keepers::{Keepers, Snapshot};
+pub use open::{NotReached, Opened, Request, SyncPoint, open};
 pub use snapshot::{ParseSnapshotError, SnapshotText};

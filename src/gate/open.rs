@@ -8,12 +8,13 @@ use crate::catalog::{Subscription, TablePair};
 use crate::config::GateMode;
 use crate::connect::Session;
 use crate::error::{Error, ErrorKind, Result};
+use crate::gate::keepers::{Keepers, Snapshot, export, release};
 use crate::gate::live;
-use crate::gate::observe::{self, unexpected};
+use crate::gate::observe;
+use crate::gate::quiesced::{self, quiesced};
 use crate::gate::recheck::{self, Since};
-use crate::gate::rules::{Around, Caught, NotYet, accept_caught_up, accept_still};
-use crate::gate::slot;
-use crate::gate::snapshot::SnapshotText;
+use crate::gate::rules::NotYet;
+use crate::gate::slot::refusal;
 use crate::gate::stall;
 use crate::gate::window::Window;
 use crate::lsn::Lsn;
@@ -25,28 +26,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 const POLL_INTERVAL_MAX: Duration = Duration::from_millis(500);
 /// How often an observer hears what is being waited for.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// Attempts that found other transactions ending in between before a slot is used to see what they changed.
-const ATTEMPTS_BEFORE_DECODING: u32 = 3;
-/// Longest time a keeper may take to say that it is alive.
-const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often more may have changed between the snapshots than memory holds.
 const WINDOWS_MAX: u32 = 3;
-
-/// A snapshot that other sessions can import while its keeper lives.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
-    /// What `SET TRANSACTION SNAPSHOT` takes.
-    pub exported: String,
-    /// What `pg_current_snapshot()` says in it; sessions that import it must see the same.
-    pub text: String,
-}
-
-/// The sessions that export snapshots. They touch no user table, so they hold no lock that anybody could wait for.
-#[derive(Debug)]
-pub struct Keepers {
-    /// One on each side.
-    pub sessions: Sides<Session>,
-}
 
 /// A pair of snapshots at which both sides can be compared.
 #[derive(Debug, Clone)]
@@ -146,11 +127,11 @@ pub async fn open(
 }
 
 /// What was waited for last, the publisher's position then, and what is to be said besides.
-type GivenUp = (NotYet, Lsn, Option<String>);
+pub(super) type GivenUp = (NotYet, Lsn, Option<String>);
 
 /// Patience: pauses between attempts, and the end of them.
-struct Wait<'a, 'r> {
-    request: &'a Request<'r>,
+pub(super) struct Wait<'a, 'r> {
+    pub(super) request: &'a Request<'r>,
     begun: Instant,
     reported: Instant,
     pause: Duration,
@@ -167,7 +148,7 @@ impl<'a, 'r> Wait<'a, 'r> {
     }
 
     /// Pauses before the next attempt. False if there is to be none.
-    async fn again(&mut self, not_yet: &NotYet) -> Result<bool> {
+    pub(super) async fn again(&mut self, not_yet: &NotYet) -> Result<bool> {
         let waited = self.begun.elapsed();
         if waited >= self.request.timeout || matches!(not_yet, NotYet::ForeignPosition { .. }) {
             return Ok(false);
@@ -211,13 +192,6 @@ async fn not_reached(
         _ => None,
     };
     NotReached { message, publisher_lsn: Some(position), applied_lsn, waited }
-}
-
-/// Why a temporary slot was refused, for people.
-fn refusal(error: &Error) -> String {
-    let remedy =
-        if error.kind() == ErrorKind::Permission { "ALTER ROLE ... REPLICATION" } else { "max_replication_slots" };
-    format!("{error} ({remedy} on the publisher)")
 }
 
 /// Whether a failure says something of the run as a whole, and not only of the slot.
@@ -298,7 +272,7 @@ async fn without_slot(
         return quiesced(control, keepers, wait, Some(refused)).await;
     }
     wait.pause = POLL_INTERVAL;
-    if let Attempt::Accepted(mut point) = attempt(control, keepers, None, request).await? {
+    if let quiesced::Attempt::Accepted(mut point) = quiesced::attempt(control, keepers, None, request).await? {
         point.raise = Some(refusal(&refused));
         return Ok(Ok(Opened { point: *point, window: None, since: None }));
     }
@@ -317,140 +291,6 @@ async fn without_slot(
             }
         }
     }
-}
-
-async fn quiesced(
-    control: Sides<&Session>,
-    keepers: &Keepers,
-    wait: &mut Wait<'_, '_>,
-    mut refused: Option<Error>,
-) -> Result<Result<Opened, GivenUp>> {
-    let request = wait.request;
-    let mut slot: Option<Session> = None;
-    let mut moved = 0;
-    loop {
-        // What the role may not do, and what cannot be decoded, is not to be had the next time, either.
-        if moved >= ATTEMPTS_BEFORE_DECODING && slot.is_none() && refused.is_none() {
-            match copied_slot(request).await {
-                Ok(session) => slot = session,
-                Err(error) => {
-                    tracing::debug!(%error, "no temporary slot");
-                    refused = Some(error);
-                }
-            }
-        }
-        let (not_yet, position) = match attempt(control, keepers, slot.as_ref(), request).await? {
-            Attempt::Accepted(mut point) => {
-                point.raise = refused.as_ref().filter(|_| request.mode == GateMode::Live).map(refusal);
-                return Ok(Ok(Opened { point: *point, window: None, since: None }));
-            }
-            Attempt::NotYet(not_yet, position) => (not_yet, position),
-            Attempt::Undecodable(error) => {
-                tracing::warn!(%error, "the publications cannot be decoded; going on without a temporary slot");
-                (slot, refused) = (None, Some(error));
-                release(keepers).await?;
-                continue;
-            }
-        };
-        release(keepers).await?;
-        if matches!(not_yet, NotYet::Moved { .. }) {
-            moved += 1;
-        }
-        if !wait.again(&not_yet).await? {
-            let besides = match (&not_yet, &refused, request.mode) {
-                (_, Some(error), GateMode::Live) => {
-                    Some(format!("without a temporary slot only a moment without writes will do: {}", refusal(error)))
-                }
-                // Also where replay is what was waited for last: without them it would have been over before.
-                (_, Some(error), _) if moved > 0 => Some(format!(
-                    "{moved} times transactions committed while both snapshots were taken, and a temporary slot would \
-                     show whether they changed a published table: {}",
-                    refusal(error)
-                )),
-                _ => None,
-            };
-            return Ok(Err((not_yet, position, besides)));
-        }
-    }
-}
-
-enum Attempt {
-    Accepted(Box<SyncPoint>),
-    NotYet(NotYet, Lsn),
-    /// The temporary slot is gone with the error.
-    Undecodable(Error),
-}
-
-/// One attempt, in the order that the rules ask for. Whatever fails, the keepers' transactions are left to [`release`].
-async fn attempt(
-    control: Sides<&Session>,
-    keepers: &Keepers,
-    slot: Option<&Session>,
-    request: &Request<'_>,
-) -> Result<Attempt> {
-    let segment = request.wal_segment_bytes;
-    if let Some(slot) = slot {
-        // Everything up to here is decoded and thrown away, so that what is decoded later came after.
-        if let Err(error) = slot.value(&observe::count_changes_sql(&slot::name(slot), request.subscriptions)).await {
-            return Ok(Attempt::Undecodable(error));
-        }
-    }
-    // The position first: a transaction that has no identifier yet when the writers are looked at writes its commit record
-    // behind it, even if that transaction then stays invisible for long.
-    let before = observe::insert_position(control.publisher, segment).await?;
-    let writers = observe::writers(control.publisher).await?;
-    let opened = Instant::now();
-    let (publisher, target) = export(keepers, Side::Publisher, Some(segment)).await?;
-    let target = target.unwrap_or(before);
-    let publisher_snapshot: SnapshotText =
-        publisher.text.parse().map_err(|_| unexpected(control.publisher, "its snapshot"))?;
-    let progress = observe::progress(control.publisher, control.subscriber, request.subscriptions, segment).await?;
-    if let Err(not_yet) = accept_caught_up(&Caught { writers: &writers, target, progress: &progress }) {
-        return Ok(Attempt::NotYet(not_yet, target));
-    }
-    let (subscriber, _) = export(keepers, Side::Subscriber, None).await?;
-    let progress = observe::progress(control.publisher, control.subscriber, request.subscriptions, segment).await?;
-    let writers_after = observe::writers(control.publisher).await?;
-    let (snapshot_after, after) = observe::snapshot_and_position(control.publisher, segment).await?;
-    let mut around = Around {
-        before,
-        snapshot: &publisher_snapshot,
-        progress: &progress,
-        writers_after: &writers_after,
-        snapshot_after: &snapshot_after,
-        after,
-        decoded_changes: None,
-    };
-    let mut accepted = accept_still(&around);
-    if matches!(accepted, Err(NotYet::Moved { .. }))
-        && let Some(slot) = slot
-    {
-        let changes = match slot.value(&observe::count_changes_sql(&slot::name(slot), request.subscriptions)).await {
-            Ok(changes) => changes,
-            Err(error) => return Ok(Attempt::Undecodable(error)),
-        };
-        around.decoded_changes = changes.and_then(|text| text.parse().ok());
-        accepted = accept_still(&around);
-    }
-    if let Some(late) = progress.iter().find(|progress| progress.tables_not_ready > 0) {
-        accepted = Err(NotYet::NotReady { subscription: late.subscription.clone(), tables: late.tables_not_ready });
-    }
-    Ok(match accepted {
-        Ok(stillness) => Attempt::Accepted(Box::new(SyncPoint {
-            id: request.id,
-            snapshots: Sides { publisher, subscriber },
-            publisher_lsn: Some(target),
-            applied_lsn: Some(target),
-            lag_bytes: Some(0),
-            proof: stillness.proof().to_owned(),
-            raise: None,
-            in_flight: (0, 0),
-            decoded_bytes: None,
-            waited: Duration::ZERO,
-            opened,
-        })),
-        Err(not_yet) => Attempt::NotYet(not_yet, target),
-    })
 }
 
 /// Two snapshots that nothing joins.
@@ -472,89 +312,4 @@ async fn unrelated(keepers: &Keepers, id: u32, begun: Instant) -> Result<Opened>
         opened,
     };
     Ok(Opened { point, window: None, since: None })
-}
-
-/// Begins the keeper's transaction on a side and exports its snapshot. With a segment size, the insert position is read
-/// in the statement that takes the snapshot: what is visible in it committed before.
-pub(crate) async fn export(
-    keepers: &Keepers,
-    side: Side,
-    wal_segment_bytes: Option<u64>,
-) -> Result<(Snapshot, Option<Lsn>)> {
-    let keeper = keepers.sessions.get(side);
-    let position = if wal_segment_bytes.is_some() { "pg_catalog.pg_current_wal_insert_lsn()" } else { "NULL" };
-    let batch = format!(
-        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT {}, pg_catalog.pg_export_snapshot(), {position}",
-        keeper.current_snapshot_sql()
-    );
-    let answers = keeper.statements(&batch).await?;
-    match answers.last().and_then(|rows| rows.first()).map(Vec::as_slice) {
-        Some([Some(text), Some(exported), position]) => {
-            let lsn = match wal_segment_bytes {
-                Some(segment) => Some(observe::position(keeper, position.as_deref(), segment)?),
-                None => None,
-            };
-            Ok((Snapshot { exported: exported.clone(), text: text.clone() }, lsn))
-        }
-        _ => Err(unexpected(keeper, "a snapshot")),
-    }
-}
-
-/// Ends a keeper's transaction, and with it its snapshot.
-pub(crate) async fn end(keepers: &Keepers, side: Side) -> Result<()> {
-    keepers.sessions.get(side).batch("ROLLBACK").await
-}
-
-/// Ends the keepers' transactions, and with them the snapshots.
-///
-/// # Errors
-/// Where a keeper's session is lost.
-pub(crate) async fn release(keepers: &Keepers) -> Result<()> {
-    let Sides { publisher, subscriber } = keepers.sessions.as_ref();
-    let (publisher, subscriber) =
-        futures::future::join(publisher.batch("ROLLBACK"), subscriber.batch("ROLLBACK")).await;
-    publisher.and(subscriber)
-}
-
-impl Keepers {
-    /// Closes the sync point: both snapshots are gone afterwards.
-    ///
-    /// # Errors
-    /// Where a keeper's session is lost; its snapshot is gone then as well.
-    pub async fn close(&self) -> Result<()> {
-        release(self).await
-    }
-
-    /// Whether both snapshots are still there.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Lost`] where a keeper does not answer any more.
-    pub async fn check(&self) -> Result<()> {
-        for session in [&self.sessions.publisher, &self.sessions.subscriber] {
-            match tokio::time::timeout(CHECK_TIMEOUT, session.value("SELECT 1")).await {
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => {
-                    return Err(Error::new(
-                        ErrorKind::Lost,
-                        format!("the snapshot of the {} is lost: {error}", session.side()),
-                    ));
-                }
-                Err(_) => {
-                    return Err(Error::new(
-                        ErrorKind::Lost,
-                        format!("the keeper of the {}'s snapshot does not answer", session.side()),
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A temporary copy of the first subscription's slot, in a session of its own.
-async fn copied_slot(request: &Request<'_>) -> Result<Option<Session>> {
-    let Some(source) = request.subscriptions.first() else { return Ok(None) };
-    let session = (request.slot_session)().await?;
-    slot::copy(&session, source).await?;
-    Ok(Some(session))
 }

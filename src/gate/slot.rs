@@ -95,6 +95,13 @@ fn creates_whole(version_num: u32) -> bool {
     since.map_or(version_num > 160_000, |since| version_num >= since)
 }
 
+/// Why a temporary slot was refused, for people.
+pub(crate) fn refusal(error: &Error) -> String {
+    let remedy =
+        if error.kind() == ErrorKind::Permission { "ALTER ROLE ... REPLICATION" } else { "max_replication_slots" };
+    format!("{error} ({remedy} on the publisher)")
+}
+
 fn create_sql(session: &Session) -> String {
     format!(
         "SELECT slot_name FROM pg_catalog.pg_create_logical_replication_slot({}, 'pgoutput', true)",

@@ -287,7 +287,7 @@ impl Window {
             } else if end <= bounds.upto {
                 pending.push((relation, change));
             } else {
-                self.bytes -= change.bytes();
+                self.bytes = self.bytes.saturating_sub(change.bytes());
             }
         }
         if !(certain.is_empty() && pending.is_empty()) {
@@ -295,7 +295,7 @@ impl Window {
         }
         for (relation, change) in certain {
             let Some(mapping) = self.mappings.get(&relation) else { continue };
-            self.bytes -= change.bytes();
+            self.bytes = self.bytes.saturating_sub(change.bytes());
             match apply(&mut self.tables, relation, mapping, change) {
                 Ok(grown) => self.bytes = self.bytes.saturating_add_signed(grown),
                 Err(problem) => self.problem(relation, problem),

@@ -6,15 +6,15 @@
 
 mod advance;
 mod chunks;
+mod lookup;
 mod position;
 mod range;
 mod slices;
 mod statement;
 
-pub use advance::{
-    Advance, Finding, KeysOf, Sameness, keys_statement, located_statement, lookup_statement, versions_statement,
-};
+pub use advance::Advance;
 pub use chunks::{Bound, Chunking, SampleSpec, cut_ranges, sample_spec};
+pub use lookup::{Finding, KeysOf, Sameness, keys_statement, located_statement, lookup_statement, versions_statement};
 pub use position::Position;
 pub use range::{ChunkRange, KeyText};
 pub use slices::{Slice, slices};

@@ -1,6 +1,7 @@
 //! The statements that read user tables.
 
-use crate::catalog::{ColumnPair, Relation, TablePair, TypeKind};
+use crate::catalog::{ColumnPair, Relation, TablePair, TypeFacts, TypeKind};
+use crate::gate::window::Value;
 use crate::plan::{Advance, Bound, Chunking, Position, SampleSpec, Slice};
 use crate::row::Shape;
 use crate::side::Side;
@@ -66,6 +67,15 @@ pub(super) fn filter(relation: &Relation) -> Option<String> {
 /// The relation in a FROM clause. Inheritance children are tables of their own; partitions are parts of their root.
 pub(super) fn from(relation: &Relation) -> String {
     if relation.partitioned { relation.name.to_sql() } else { format!("ONLY {}", relation.name.to_sql()) }
+}
+
+/// A value as a constant of its type, read by the type's input function. No modifier, which could only cut it.
+pub(super) fn literal(facts: &TypeFacts, value: &Value) -> String {
+    let name = facts.base().name.to_sql();
+    match value {
+        Value::Text(text) => format!("{}::{name}", sql::literal(text)),
+        Value::Null | Value::Unchanged | Value::Computed => format!("NULL::{name}"),
+    }
 }
 
 /// The names of the compared columns, in the order of the row image: the key first.

@@ -182,12 +182,6 @@ impl Shape {
         &self.uncomparable
     }
 
-    /// Whether tuples must be normalised; where not, row images are the tuples themselves.
-    #[must_use]
-    pub fn needs_canonical(&self) -> bool {
-        self.forms().any(|form| matches!(form, Form::Canonical(_)))
-    }
-
     /// A reader of a COPY of the select list.
     #[must_use]
     pub fn copy_reader(&self) -> CopyReader {
@@ -484,7 +478,7 @@ mod tests {
         assert_eq!(shape.columns().collect::<Vec<_>>(), [2, 0, 3]);
         assert_eq!(shape.select_list(Side::Subscriber)[..2], ["\"b \"\"\"".to_owned(), "\"a\"".to_owned()]);
         assert_eq!(shape.select_list(Side::Subscriber)[2], sql::output_text("\"c\""));
-        assert_eq!((shape.key_len(), shape.order().is_some(), shape.needs_canonical()), (2, true, false));
+        assert_eq!((shape.key_len(), shape.order().is_some()), (2, true));
         let [(1, reason)] = shape.uncomparable() else { panic!("one column") };
         assert_eq!(reason, "column odd: int4 on the publisher cannot be compared with bool on the subscriber");
 

@@ -11,19 +11,13 @@ use crate::config::{CheckSet, Config, GateMode};
 use crate::connect::Endpoint;
 use crate::gate::{NotReached, SyncPoint};
 use crate::run::epoch::Closed;
+use crate::run::exit;
 use crate::run::outcome::{
     Gate, InFlight, Outcome, SCHEMA_VERSION, SequenceOutcome, Server, SyncPointReport, Tool, Totals,
 };
 use crate::side::{Side, Sides};
 use crate::sql::QualifiedName;
 use crate::verdict::{Reason, Verdict};
-
-/// Everything is complete and matches.
-pub(crate) const EXIT_MATCH: u8 = 0;
-/// At least one difference was proven.
-pub(crate) const EXIT_DIFFERENT: u8 = 1;
-/// No difference was seen, but something is unproven.
-pub(crate) const EXIT_UNPROVEN: u8 = 3;
 
 /// What a run has come to.
 pub(crate) struct Settled<'a> {
@@ -58,15 +52,6 @@ pub(crate) fn server_of(facts: &ServerFacts, endpoint: &Endpoint) -> Server {
         database: facts.database.clone(),
         user: facts.user.clone(),
         system_identifier: facts.system_identifier.clone(),
-    }
-}
-
-/// The exit code that a verdict stands for.
-pub(crate) fn exit_code(verdict: Verdict) -> u8 {
-    match verdict {
-        Verdict::Match => EXIT_MATCH,
-        Verdict::Different => EXIT_DIFFERENT,
-        Verdict::Unproven => EXIT_UNPROVEN,
     }
 }
 
@@ -106,7 +91,7 @@ pub(crate) fn outcome(settled: Settled<'_>) -> Outcome {
         schema_version: SCHEMA_VERSION,
         tool: tool(),
         verdict,
-        exit_code: exit_code(verdict),
+        exit_code: exit::code(verdict),
         interrupted,
         profile: None,
         started_at: started.0.to_string(),

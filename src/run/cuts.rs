@@ -22,7 +22,7 @@ use crate::side::{Side, Sides};
 const QUESTION_TIMEOUT_MS: u32 = 2000;
 
 /// The cut of each subscription, and the tables that could not be asked although it matters to them.
-pub(crate) struct Settled {
+pub(crate) struct Cuts {
     pub(crate) cuts: Vec<Lsn>,
     pub(crate) problems: BTreeMap<u32, Problem>,
 }
@@ -33,12 +33,12 @@ pub(crate) async fn settle(
     point: &SyncPoint,
     window: &Window,
     tables: &[&TablePair],
-) -> Result<Settled> {
-    let mut settled = Settled { cuts: Vec::new(), problems: BTreeMap::new() };
+) -> Result<Cuts> {
+    let mut chosen = Cuts { cuts: Vec::new(), problems: BTreeMap::new() };
     let mut sessions: Option<Sides<Session>> = None;
     for subscription in 0..window.bounds().len() {
         let cuts = window.cuts(subscription);
-        let chosen = if cuts.len() > 1 {
+        let best = if cuts.len() > 1 {
             let sessions = match &mut sessions {
                 Some(sessions) => sessions,
                 none => {
@@ -48,13 +48,13 @@ pub(crate) async fn settle(
                     none.insert(Sides::new(publisher, subscriber))
                 }
             };
-            choose(sessions, point, window, subscription, tables, &mut settled.problems).await?
+            choose(sessions, point, window, subscription, tables, &mut chosen.problems).await?
         } else {
             0
         };
-        settled.cuts.push(cuts.get(chosen).copied().unwrap_or_default());
+        chosen.cuts.push(cuts.get(best).copied().unwrap_or_default());
     }
-    Ok(settled)
+    Ok(chosen)
 }
 
 async fn choose(

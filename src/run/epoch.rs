@@ -42,6 +42,23 @@ pub(crate) enum Progress {
     Done(Box<Finished>),
 }
 
+impl Progress {
+    /// Takes the outcome of a table that is settled.
+    pub(crate) fn settle(&mut self, events: &Events) {
+        let Self::Open(case) = self else { return };
+        if !case.is_settled() {
+            return;
+        }
+        let finished = case.finish();
+        events(Event::TableDone {
+            table: case.table().pair.name.to_string(),
+            verdict: finished.outcome.verdict,
+            summary: finished.outcome.summary(),
+        });
+        *self = Self::Done(Box::new(finished));
+    }
+}
+
 /// How a sync point was used.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Closed {
@@ -329,16 +346,6 @@ impl Epoch<'_> {
 
     /// Takes the outcome of a table that is settled.
     fn settle(&self, state: &mut State<'_>, at: usize) {
-        let Progress::Open(case) = &state.tables[at] else { return };
-        if !case.is_settled() {
-            return;
-        }
-        let finished = case.finish();
-        (self.events)(Event::TableDone {
-            table: case.table().pair.name.to_string(),
-            verdict: finished.outcome.verdict,
-            summary: finished.outcome.summary(),
-        });
-        state.tables[at] = Progress::Done(Box::new(finished));
+        state.tables[at].settle(self.events);
     }
 }

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::assemble;
+use super::exit;
 use super::lag_outcome::{self, LagLevel, LagOutcome, UntilZero};
 use super::lag_record::{LagHistory, LagRecord, RecordKey};
 use super::lag_track::{Moment, Track, milliseconds, written};
 use super::outcome::{SCHEMA_VERSION, Server};
+use super::prepare::{interruptible, refuse_standby};
 use super::servers::Servers;
-use super::verify::{interruptible, refuse_standby};
 use crate::catalog::{Feed, Finding, read_feeds};
 use crate::config::LagConfig;
 use crate::error::{Error, ErrorKind, Result};
@@ -177,7 +178,7 @@ impl Watch {
             schema_version: SCHEMA_VERSION,
             tool: assemble::tool(),
             level: subscriptions.iter().map(|one| one.level).max().unwrap_or(LagLevel::Unknown),
-            exit_code: assemble::EXIT_UNPROVEN,
+            exit_code: exit::UNPROVEN,
             interrupted: false,
             at: at.clock.to_string(),
             publisher: self.names.publisher.clone(),

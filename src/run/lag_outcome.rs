@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::exit;
 use super::outcome::{Server, Tool};
 use crate::catalog::{Finding, Severity};
 use crate::config::LagThresholds;
@@ -192,10 +193,10 @@ pub(crate) fn exit_code(outcome: &LagOutcome) -> u8 {
     };
     let unknown = outcome.level == LagLevel::Unknown;
     if outcome.subscriptions.iter().any(beyond) {
-        super::assemble::EXIT_DIFFERENT
+        exit::DIFFERENT
     } else if unknown || outcome.until_zero.is_some_and(|until| !until.reached) {
-        super::assemble::EXIT_UNPROVEN
+        exit::UNPROVEN
     } else {
-        super::assemble::EXIT_MATCH
+        exit::MATCH
     }
 }

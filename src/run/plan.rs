@@ -10,8 +10,8 @@ use crate::plan::{self, Bound, Chunking, Reading, ScanKind, Source};
 use crate::run::assemble;
 use crate::run::outcome::SCHEMA_VERSION;
 use crate::run::plan_outcome::{PlanOutcome, PlannedTable};
+use crate::run::prepare::{contexts, limits, read_catalog};
 use crate::run::servers::Servers;
-use crate::run::verify::{contexts, limits, read_catalog};
 use crate::scan::{TableContext, figure_statements};
 use crate::side::{Side, Sides};
 

@@ -10,13 +10,14 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::assemble;
+use super::exit;
 use super::outcome::SCHEMA_VERSION;
+use super::prepare::{interruptible, read_catalog};
+use super::sequence_ends;
 use super::sequence_script::{Wish, target};
 use super::sequences::{self, End, Ends, State, direction, ends_of, judge};
 use super::sequences_outcome::{SequenceCheck, SequenceColumnCheck, SequencesOutcome};
 use super::servers::Servers;
-use super::verify::read_catalog;
-use super::{sequence_ends, verify::interruptible};
 use crate::catalog::{FedColumn, SequencePair, concerns_sequences};
 use crate::config::SequencesConfig;
 use crate::error::{Error, ErrorKind, Result};
@@ -57,7 +58,7 @@ async fn compare(config: SequencesConfig) -> Result<SequencesOutcome> {
         schema_version: SCHEMA_VERSION,
         tool: assemble::tool(),
         verdict,
-        exit_code: assemble::exit_code(verdict),
+        exit_code: exit::code(verdict),
         started_at,
         finished_at: jiff::Timestamp::now().to_string(),
         publisher: assemble::server(&catalog, servers.endpoints(), Side::Publisher),

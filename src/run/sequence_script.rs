@@ -16,6 +16,8 @@ pub(crate) struct Wish {
 
 const BEYOND_ALL: &str = "a column that it feeds holds a value on the subscriber that no sequence can go beyond";
 
+const NO_STEP: &str = "its increment is zero, which no server allows";
+
 /// What `setval` is to be called with, or why it is not.
 ///
 /// The next value is the publisher's, further on by as many steps as the margin has and its columns need. It keeps the
@@ -48,7 +50,8 @@ pub(crate) fn target(
     }
     let bounds = Next::from(other.min)..=Next::from(other.max);
     let mut set = if bounds.contains(&next) {
-        let room = if sign > 0 { bounds.end() - next } else { next - bounds.start() } / step.abs();
+        let distance = if sign > 0 { bounds.end() - next } else { next - bounds.start() };
+        let room = distance.checked_div(step.abs()).ok_or(NO_STEP)?;
         next += room.min(Next::from(wish.margin)) * step;
         SetTo { value: next.to_string(), is_called: false, next: String::new(), backward: false }
     } else {
@@ -199,6 +202,7 @@ mod tests {
         let mut other = pair(1, false);
         other.definitions.subscriber.as_mut().unwrap().increment = -1;
         assert!(set(&other, 5, 4, &[], PLAIN).contains("the other way"));
+        assert_eq!(set(&pair(0, false), 5, 4, &[], PLAIN), NO_STEP);
         other.definitions.subscriber = None;
         assert!(set(&other, 5, 4, &[], PLAIN).contains("does not exist"));
         let unread = State::Unread(Reason::PermissionDenied, "m".into());

@@ -7,23 +7,21 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::catalog::{self, Catalog, SequencePair, TableIndex, TablePair};
+use crate::catalog::{Catalog, SequencePair, TablePair};
 use crate::compare::{Case, ChunkRecord, Settings, Suspecting};
-use crate::config::{Config, GateMode, ScanMode};
-use crate::error::{Error, ErrorKind, Result};
+use crate::config::{Config, GateMode};
+use crate::error::{ErrorKind, Result};
 use crate::gate::window::{Touched, Window};
 use crate::gate::{self, Keepers, NotReached, Opened, SyncPoint};
-use crate::plan::Limits;
-use crate::row::Shape;
 use crate::run::assemble::{self, Settled};
 use crate::run::cuts;
 use crate::run::epoch::{Closed, Epoch, Idle, Progress, TouchedTables};
 use crate::run::event::{Event, Events};
 use crate::run::outcome::Outcome;
+use crate::run::prepare::{Basis, contexts, interruptible, limits, read_catalog, refuse_standby};
 use crate::run::recheck;
 use crate::run::sequences;
 use crate::run::servers::Servers;
-use crate::scan::{Digest, Hashing, SequenceColumn, TableContext};
 use crate::side::{Side, Sides};
 use crate::sql::QualifiedName;
 use crate::verdict::Reason;
@@ -88,88 +86,6 @@ pub async fn verify(config: Config, events: Events, stop: CancellationToken) -> 
     };
     let interrupted = run.all_sync_points().await;
     Ok(run.finish(started, interrupted))
-}
-
-pub(crate) async fn interruptible<T>(stop: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::select! {
-        result = work => result,
-        () = stop.cancelled() => Err(Error::new(ErrorKind::Interrupted, "interrupted before anything was compared")),
-    }
-}
-
-/// A standby's position is not the one that its subscribers have to reach.
-pub(crate) fn refuse_standby(servers: &Servers) -> Result<()> {
-    if servers.facts.publisher.in_recovery {
-        return Err(Error::new(ErrorKind::Usage, "the publisher is a standby, whose writes happen elsewhere")
-            .with_hint("name the primary that the subscription is fed by as --publisher"));
-    }
-    Ok(())
-}
-
-pub(crate) fn limits(config: &Config) -> Limits {
-    Limits { chunk_rows: config.chunk_rows, snapshot_age_max: config.snapshot_age_max, jobs: config.jobs.get() }
-}
-
-pub(crate) async fn read_catalog(servers: &Servers, config: &Config) -> Result<Catalog> {
-    let request = catalog::Request {
-        subscriptions: config.subscriptions.clone(),
-        tables: config.tables.clone(),
-        exclude_tables: config.exclude_tables.clone(),
-        scope: config.scope,
-        gate: config.gate,
-        mappings: config.mappings.clone(),
-    };
-    catalog::read(&servers.control.publisher, &servers.control.subscriber, &request).await
-}
-
-/// What all jobs of each table share.
-pub(crate) fn contexts<'a>(
-    catalog: &'a Catalog,
-    config: &'a Config,
-    hashing: Option<&'a Hashing>,
-) -> impl Iterator<Item = Arc<TableContext>> + 'a {
-    let versions = catalog.servers.as_ref().map(|facts| facts.version_num);
-    catalog
-        .tables
-        .iter()
-        .enumerate()
-        .map(move |(index, pair)| context(index, pair, versions, &catalog.sequences, config, hashing))
-}
-
-fn context(
-    index: TableIndex,
-    pair: &TablePair,
-    versions: Sides<u32>,
-    sequences: &[SequencePair],
-    config: &Config,
-    hashing: Option<&Hashing>,
-) -> Arc<TableContext> {
-    let fed = sequences.iter().filter(|_| config.checks.sequence);
-    let fed = fed.flat_map(|sequence| sequence.columns.iter().map(move |column| (sequence, column)));
-    let fed = fed.filter(|(_, fed)| fed.table == pair.name).filter_map(|(sequence, fed)| {
-        let column = pair.columns.iter().find(|column| column.name == fed.column)?;
-        let descending = sequence.definitions.publisher.as_ref().is_some_and(|facts| facts.increment < 0);
-        matches!(column.types.publisher.builtin(), Some("int2" | "int4" | "int8"))
-            .then(|| SequenceColumn { name: column.name.clone(), descending })
-    });
-    let mut sequence_columns: Vec<SequenceColumn> = Vec::new();
-    for column in fed {
-        if !sequence_columns.iter().any(|known| known.name == column.name) {
-            sequence_columns.push(column);
-        }
-    }
-    let shape = Shape::new(pair);
-    let bits = if config.scan == ScanMode::Digest64 { 64 } else { 128 };
-    let digest = hashing.map(|hashing| Digest::new(pair, &shape, hashing, bits));
-    Arc::new(TableContext {
-        index,
-        pair: pair.clone(),
-        shape,
-        checks: config.checks,
-        versions,
-        sequence_columns,
-        digest,
-    })
 }
 
 struct Run {
@@ -278,17 +194,7 @@ impl Run {
         if id > 1 {
             self.renew().await?;
         }
-        let open = self.tables.iter().filter_map(|table| match table {
-            Progress::Open(case) => Some(&case.table().pair.relations),
-            Progress::Done(_) => None,
-        });
-        let (tables, rows, bytes) = open.fold((0, 0, 0), |(tables, rows, bytes), relations| {
-            let both = [&relations.publisher, &relations.subscriber];
-            let add =
-                |sum: u64, figure: fn(&catalog::Relation) -> u64| sum + both.iter().map(|r| figure(r)).sum::<u64>();
-            (tables + 1, add(rows, |relation| relation.rows_estimate), add(bytes, |relation| relation.bytes))
-        });
-        (self.events)(Event::Planned { tables, rows, bytes });
+        (self.events)(self.planned());
         let epoch = Epoch {
             servers: &self.servers,
             point: &point,
@@ -318,6 +224,21 @@ impl Run {
         Ok(self.all_settled())
     }
 
+    /// What is left to be read.
+    fn planned(&self) -> Event {
+        let (mut tables, mut rows, mut bytes) = (0, 0, 0);
+        for table in &self.tables {
+            let Progress::Open(case) = table else { continue };
+            tables += 1;
+            for side in Side::BOTH {
+                let relation = case.table().pair.relations.get(side);
+                rows += relation.rows_estimate;
+                bytes += relation.bytes;
+            }
+        }
+        Event::Planned { tables, rows, bytes }
+    }
+
     /// Settles what tables have set aside. No snapshot is held meanwhile.
     async fn recheck(&mut self) -> Result<()> {
         let mut cases: Vec<&mut Case> = Vec::new();
@@ -331,62 +252,29 @@ impl Run {
         }
         recheck::settle(&self.servers, &self.catalog, &self.config, &self.stop, &mut cases).await?;
         for table in &mut self.tables {
-            if let Progress::Open(case) = table
-                && case.is_settled()
-            {
-                let finished = case.finish();
-                (self.events)(Event::TableDone {
-                    table: case.table().pair.name.to_string(),
-                    verdict: finished.outcome.verdict,
-                    summary: finished.outcome.summary(),
-                });
-                *table = Progress::Done(Box::new(finished));
-            }
+            table.settle(&self.events);
         }
         Ok(())
     }
 
     /// Takes over what the catalog says now: what is settled stays, and the rest is compared in the shape that it has now.
     fn adopt(&mut self, now: Catalog) {
+        let hashing = self.servers.hashing.as_ref();
         if self.confirmed {
             // Some tables are settled. The others are compared in the shape that they have now.
-            let versions = now.servers.as_ref().map(|facts| facts.version_num);
-            let pairs: HashMap<_, _> = now.tables.iter().map(|pair| (&pair.name, pair)).collect();
-            for (index, table) in self.tables.iter_mut().enumerate() {
-                let Progress::Open(case) = table else { continue };
-                match pairs.get(&case.table().pair.name) {
-                    Some(pair) => case.renew(context(
-                        index,
-                        pair,
-                        versions,
-                        &now.sequences,
-                        &self.config,
-                        self.servers.hashing.as_ref(),
-                    )),
-                    None => {
-                        case.give_up(Reason::ChangedMeanwhile, "the table is not there, or not selected, any longer");
-                    }
-                }
-            }
+            let basis = Basis::new(&now, &now.sequences, &self.config, hashing);
+            renew_open(&mut self.tables, &now.tables, &basis, |_| true);
             let known: HashSet<_> = self.catalog.tables.iter().map(|pair| &pair.name).collect();
             for pair in now.tables.iter().filter(|pair| !known.contains(&pair.name)) {
-                let table = context(
-                    self.tables.len(),
-                    pair,
-                    versions,
-                    &now.sequences,
-                    &self.config,
-                    self.servers.hashing.as_ref(),
-                );
+                let table = basis.context(self.tables.len(), pair);
                 self.tables.push(Progress::Open(Box::new(Case::new(table, self.settings))));
             }
-            self.catalog = now;
         } else {
-            let cases = contexts(&now, &self.config, self.servers.hashing.as_ref())
+            let cases = contexts(&now, &self.config, hashing)
                 .map(|table| Progress::Open(Box::new(Case::new(table, self.settings))));
             self.tables = cases.collect();
-            self.catalog = now;
         }
+        self.catalog = now;
     }
 
     /// Reads the catalog again now that there are snapshots: tables and columns may have come or changed while the sync point
@@ -422,10 +310,10 @@ impl Run {
     /// Chooses the position of the subscriber's snapshot where there is a choice, and tells what changed up to it.
     async fn settle(&self, point: &mut SyncPoint, window: &Window) -> Result<TouchedTables> {
         let tables: Vec<&TablePair> = self.catalog.tables.iter().collect();
-        let settled = cuts::settle(&self.servers, point, window, &tables).await?;
-        let mut touched = window.at(&settled.cuts);
-        touched.extend(settled.problems.into_iter().map(|(table, problem)| (table, Err(problem))));
-        point.applied_lsn = settled.cuts.iter().min().copied();
+        let chosen = cuts::settle(&self.servers, point, window, &tables).await?;
+        let mut touched = window.at(&chosen.cuts);
+        touched.extend(chosen.problems.into_iter().map(|(table, problem)| (table, Err(problem))));
+        point.applied_lsn = chosen.cuts.iter().min().copied();
         point.in_flight.1 = touched.values().flatten().map(Touched::keys).sum();
         Ok(touched.into_iter().map(|(table, touched)| (table, touched.map(Arc::new))).collect())
     }
@@ -473,25 +361,9 @@ impl Run {
             read = read_catalog(&self.servers, &self.config).await?;
             &read
         };
-        let versions = catalog.servers.as_ref().map(|facts| facts.version_num);
-        let now: HashMap<_, _> = catalog.tables.iter().map(|pair| (&pair.name, pair)).collect();
-        for (index, table) in self.tables.iter_mut().enumerate() {
-            let Progress::Open(case) = table else { continue };
-            if !case.waits_for_next() {
-                continue;
-            }
-            match now.get(&case.table().pair.name) {
-                Some(pair) => case.renew(context(
-                    index,
-                    pair,
-                    versions,
-                    &self.catalog.sequences,
-                    &self.config,
-                    self.servers.hashing.as_ref(),
-                )),
-                None => case.give_up(Reason::ChangedMeanwhile, "the table is not there, or not selected, any longer"),
-            }
-        }
+        // What sequences feed stays what was confirmed.
+        let basis = Basis::new(catalog, &self.catalog.sequences, &self.config, self.servers.hashing.as_ref());
+        renew_open(&mut self.tables, &catalog.tables, &basis, Case::waits_for_next);
         Ok(())
     }
 
@@ -531,6 +403,21 @@ impl Run {
             interrupted,
         });
         Verified { outcome, chunks }
+    }
+}
+
+/// Gives the open tables that are meant what the catalog says of them now, or gives them up where it says nothing.
+fn renew_open(tables: &mut [Progress], now: &[TablePair], basis: &Basis<'_>, meant: impl Fn(&Case) -> bool) {
+    let now: HashMap<_, _> = now.iter().map(|pair| (&pair.name, pair)).collect();
+    for (index, table) in tables.iter_mut().enumerate() {
+        let Progress::Open(case) = table else { continue };
+        if !meant(case) {
+            continue;
+        }
+        match now.get(&case.table().pair.name) {
+            Some(pair) => case.renew(basis.context(index, pair)),
+            None => case.give_up(Reason::ChangedMeanwhile, "the table is not there, or not selected, any longer"),
+        }
     }
 }
 

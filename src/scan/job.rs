@@ -8,7 +8,7 @@ use crate::config::CheckSet;
 use crate::gate::window::{Identity, Touched, Values};
 use crate::plan::{Advance, Bound, Chunking, KeysOf, Position, SampleSpec, Slice, Source, column_names};
 use crate::row::{Shape, Tally};
-use crate::scan::{ColumnFigure, Digest, Entry, Figures, SampledRow, TableSketch, Wanted, figure_statements};
+use crate::scan::{ColumnFigure, Digest, Entry, Figures, LocatedKeys, SampledRow, TableSketch, figure_statements};
 use crate::side::{Side, Sides};
 
 /// What all jobs of a table share.
@@ -90,7 +90,7 @@ pub enum Work {
     /// Reads a slice once more and lists the digests of the rows of some chunks.
     Digests(Arc<DrillUnit>, Slice),
     /// Reads the rows of some keys and lists their digests.
-    Locate(Arc<Wanted>),
+    Locate(Arc<LocatedKeys>),
     /// Looks up in the snapshot what changed after it, or what is set aside.
     LookUp(Arc<Touched>),
     /// Reads what identifies some rows.

@@ -23,5 +23,5 @@ pub use job::{DrillUnit, Job, Piece, SequenceColumn, TableContext, Work};
 pub use lookup::{Found, look_up};
 pub use rows::SampledRow;
 pub(crate) use sinks::{ASIDE_BYTES_MAX, key_bytes, too_many};
-pub use sketches::{Sketches, TableSketch, Wanted};
+pub use sketches::{LocatedKeys, Sketches, TableSketch};
 pub(crate) use versions::{SeenRow, versions};

@@ -9,7 +9,7 @@ use crate::row::{
     Canonicalizer, DigestBatch, Fields, KeyForm, RowDigest, Shape, SketchKey, Tally, key_hash, text_array,
 };
 use crate::scan::filer::Filer;
-use crate::scan::{DrillUnit, ENTRIES_MAX, Entries, Entry, Piece, SampledRow, TableSketch, Wanted};
+use crate::scan::{DrillUnit, ENTRIES_MAX, Entries, Entry, LocatedKeys, Piece, SampledRow, TableSketch};
 
 /// Bytes of identities that may be set aside in a run: as much as a decoded window may hold.
 pub(crate) const ASIDE_BYTES_MAX: usize = 16 << 20;
@@ -121,7 +121,7 @@ pub(crate) struct DigestSink<'a> {
     /// Rows that wait for their digest.
     batch: DigestBatch<Waiting>,
     /// Only the rows of these keys, if not all, and but for those that do not count.
-    only: Option<(&'a Wanted, Option<&'a Advance>)>,
+    only: Option<(&'a LocatedKeys, Option<&'a Advance>)>,
     listed: Listed<'a>,
 }
 
@@ -157,7 +157,7 @@ impl<'a> DigestSink<'a> {
     }
 
     /// Takes only the rows of some keys, of those that count.
-    pub(crate) fn only(self, wanted: &'a Wanted, advance: Option<&'a Advance>) -> Self {
+    pub(crate) fn only(self, wanted: &'a LocatedKeys, advance: Option<&'a Advance>) -> Self {
         Self { only: Some((wanted, advance)), ..self }
     }
 

@@ -74,7 +74,7 @@ impl TableSketch {
     }
 
     /// The keys that come out of it, as far as they belong to some chunks and can be looked up; `None` if there are none.
-    pub(crate) fn wanted(self, texts: &KeyTexts, chunking: &Arc<Chunking>, divergent: &[u32]) -> Option<Wanted> {
+    pub(crate) fn wanted(self, texts: &KeyTexts, chunking: &Arc<Chunking>, divergent: &[u32]) -> Option<LocatedKeys> {
         let Self { sketch, held } = self;
         let mut keys = Vec::new();
         let mut chunk_of = BTreeMap::new();
@@ -89,13 +89,13 @@ impl TableSketch {
         chunks.sort_unstable();
         chunks.dedup();
         let unit = DrillUnit { chunking: Arc::clone(chunking), chunks, part: 0, parts: 1, held: Sides::default() };
-        (!keys.is_empty()).then(|| Wanted { unit: Arc::new(unit), keys, chunk_of, _held: held })
+        (!keys.is_empty()).then(|| LocatedKeys { unit: Arc::new(unit), keys, chunk_of, _held: held })
     }
 }
 
 /// Keys whose rows seem to differ. They take no more than the sketch that they came out of.
 #[derive(Debug)]
-pub struct Wanted {
+pub struct LocatedKeys {
     /// Their chunks.
     pub unit: Arc<DrillUnit>,
     /// The keys, as texts.
@@ -105,7 +105,7 @@ pub struct Wanted {
     _held: OwnedSemaphorePermit,
 }
 
-impl Wanted {
+impl LocatedKeys {
     /// Whether the rows of a key were asked for.
     #[must_use]
     pub fn has(&self, key: Option<&[u8; 16]>) -> bool {

@@ -23,7 +23,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// Files that are compiled for unit tests only.
-const TEST_FILES: [&str; 5] = ["fixtures.rs", "golden.rs", "scenarios.rs", "testing.rs", "tests.rs"];
+const TEST_FILES: [&str; 6] = ["fixtures.rs", "golden.rs", "scenarios.rs", "testing.rs", "tests.rs", "world.rs"];
 
 /// Every source file with the module it belongs to and its text without comments and unit tests.
 fn code() -> Vec<(PathBuf, String, String)> {

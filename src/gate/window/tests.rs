@@ -350,3 +350,20 @@ fn a_window_that_is_too_large_says_so() {
     }
     assert!(window.bytes < 1000, "{}", window.bytes);
 }
+
+/// A row that contradicts what is known is not counted when it comes, and is when it goes.
+#[test]
+fn rows_that_were_not_counted_are_not_taken_off_what_there_is() {
+    let mut window = window();
+    window.feed(&relation(b'd')).unwrap();
+    let large = "x".repeat(10_000);
+    for value in ["a", &large] {
+        window.feed(&message(b'I', &[b"N", &row(1, "a", Some(value))])).unwrap();
+    }
+    window.feed(&message(b'D', &[b"K", &key(1)])).unwrap();
+    window.feed(&message(b'I', &[b"N", &row(2, "a", Some("b"))])).unwrap();
+    window.feed(&commit(100)).unwrap();
+    assert!(window.bytes < 1000, "{}", window.bytes);
+    let problem = window.at(&[Lsn(1000)]).remove(&TABLE).unwrap().unwrap_err();
+    assert!(matches!(problem, Problem::Unsupported(what) if what.contains("contradict")));
+}

@@ -16,13 +16,14 @@ use tokio_util::sync::CancellationToken;
 
 use self::judge::Seen;
 use crate::catalog::health::{self, Health, Probe};
-use crate::catalog::{self, Finding, ServerFacts};
+use crate::catalog::{self, Finding};
 use crate::config::{ConnectOptions, GateMode, PreflightConfig};
-use crate::connect::{Endpoint, Session, SessionSettings};
+use crate::connect::{Session, SessionSettings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lsn::Lsn;
-use crate::run::assemble;
-use crate::run::outcome::{SCHEMA_VERSION, Server};
+use crate::run::assemble::{self, server_of};
+use crate::run::exit;
+use crate::run::outcome::SCHEMA_VERSION;
 use crate::run::servers::refuse_same;
 use crate::side::Side;
 
@@ -30,12 +31,6 @@ use crate::side::Side;
 const TRANSACTION_LIMIT: Duration = Duration::from_secs(5 * 60);
 /// How often the schemas are read again where tables are created or dropped meanwhile.
 const SCHEMA_ATTEMPTS: u32 = 3;
-/// Nothing to fix.
-const EXIT_OK: u8 = 0;
-/// Something to fix.
-const EXIT_FIX: u8 = 1;
-/// Nothing to fix as far as could be seen, but a question was not answered.
-const EXIT_UNKNOWN: u8 = 3;
 
 /// Looks at a publisher and, if there is one, at a subscriber.
 ///
@@ -79,12 +74,12 @@ async fn look(config: &PreflightConfig) -> Result<PreflightOutcome> {
         schema_version: SCHEMA_VERSION,
         tool: assemble::tool(),
         exit_code: exit_code(&checks),
-        publisher: server(&health.publisher.server.facts, publisher.endpoint()),
+        publisher: server_of(&health.publisher.server.facts, publisher.endpoint()),
         subscriber: health
             .subscriber
             .as_ref()
             .zip(subscriber.as_ref())
-            .map(|(health, session)| server(&health.server.facts, session.endpoint())),
+            .map(|(health, session)| server_of(&health.server.facts, session.endpoint())),
         proof,
         wal,
         publications: publications(&health),
@@ -192,17 +187,6 @@ fn rate((from, since): (Lsn, Instant), to: Lsn) -> WalRate {
     WalRate { from, to, bytes: to.bytes_since(from), interval_ms }
 }
 
-fn server(facts: &ServerFacts, endpoint: &Endpoint) -> Server {
-    Server {
-        server_version: facts.version.clone(),
-        host: endpoint.host.clone(),
-        port: endpoint.port,
-        database: facts.database.clone(),
-        user: facts.user.clone(),
-        system_identifier: facts.system_identifier.clone(),
-    }
-}
-
 fn publications(health: &Health) -> Vec<PublicationReport> {
     let report = |publication: &health::Publication| PublicationReport {
         name: publication.name.clone(),
@@ -217,11 +201,11 @@ fn publications(health: &Health) -> Vec<PublicationReport> {
 fn exit_code(checks: &[Check]) -> u8 {
     let any = |status| checks.iter().any(|check| check.status == status);
     if any(Status::Fix) {
-        EXIT_FIX
+        exit::DIFFERENT
     } else if any(Status::Unknown) {
-        EXIT_UNKNOWN
+        exit::UNPROVEN
     } else {
-        EXIT_OK
+        exit::MATCH
     }
 }
 
@@ -236,9 +220,9 @@ mod tests {
             let check = |&status: &Status| Check::new(Code::WalRate, status, None, "");
             exit_code(&statuses.iter().map(check).collect::<Vec<_>>())
         };
-        assert_eq!(of(&[Status::Ok, Status::Warn]), EXIT_OK);
-        assert_eq!(of(&[Status::Unknown, Status::Ok]), EXIT_UNKNOWN);
-        assert_eq!(of(&[Status::Unknown, Status::Fix, Status::Warn]), EXIT_FIX);
+        assert_eq!(of(&[Status::Ok, Status::Warn]), exit::MATCH);
+        assert_eq!(of(&[Status::Unknown, Status::Ok]), exit::UNPROVEN);
+        assert_eq!(of(&[Status::Unknown, Status::Fix, Status::Warn]), exit::DIFFERENT);
     }
 
     #[test]

@@ -107,7 +107,6 @@ fn facts(version_num: u32, identifier: &str) -> ServerFacts {
         version_num,
         version: format!("{}.1", version_num / 10_000),
         database: "shop".to_owned(),
-        database_oid: 5,
         user: "checker".to_owned(),
         system_identifier: Some(identifier.to_owned()),
         wal_segment_bytes: 16 << 20,
