@@ -588,6 +588,29 @@ fn rows_of_some_keys_settle_a_chunk_only_where_they_explain_it() {
     }
 }
 
+/// Nothing tells which of the subscriber's rows are made by what goes on, and it has more of them than can be set aside: the
+/// parts behind the one that shows it are not read.
+#[test]
+fn too_many_rows_besides_end_a_table_at_once() {
+    let rows = Sides::new(Vec::new(), (0..270_000).map(|i| (i, 0)).collect());
+    let world = World { rows, keyed: true, overflows: None, suspects: Some(BTreeSet::new()) };
+    let by = Suspecting { since: Since { from: 1, until: 2 }, held: Arc::default() };
+    let mut case = Case::new(table(true, 1, vec![]), settings());
+    case.suspecting(Some(&by));
+    let mut jobs = case.open(1, None);
+    let mut parts = BTreeSet::new();
+    while let Some(job) = jobs.pop() {
+        if let Work::Digests(unit, _) = &job.work {
+            parts.insert((unit.part, unit.parts));
+        }
+        jobs.append(&mut case.absorb(&job, world.answer(&job)));
+    }
+    assert_eq!(parts.into_iter().collect::<Vec<_>>(), [(0, 3), (1, 3)]);
+    let outcome = case.finish().outcome;
+    assert_eq!((outcome.verdict, outcome.reason), (Verdict::Unproven, Some(Reason::Unsupported)));
+    assert!(outcome.message.unwrap().starts_with("the subscriber has more than 131072 rows of public.t "));
+}
+
 /// Equal digests stood for a table whose rows that were set aside could not be settled; when the next sync point comes, the table
 /// has another column.
 #[test]
