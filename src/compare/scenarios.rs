@@ -78,7 +78,7 @@ fn digested_table(keyed: bool, bytes: u64) -> Arc<TableContext> {
 
 fn settings() -> Settings {
     let limits = Limits { chunk_rows: NonZeroU64::new(10), snapshot_age_max: Duration::from_secs(60), jobs: 1 };
-    Settings { samples: 1000, show_values: false, limits }
+    Settings { samples: 1000, show_values: false, ledger: true, limits }
 }
 
 type Row = (i64, i64);
@@ -430,6 +430,20 @@ proptest! {
             prop_assert!(ledger == all || some && ledger < all);
             prop_assert_eq!(finished.outcome.rows.map(|rows| rows.publisher), Some(all));
         }
+    }
+}
+
+/// All tables keep what they end with until the end of the run.
+#[test]
+fn a_ledger_is_made_only_where_it_is_wanted() {
+    let rows = || (0..50).map(|i| (i, i)).collect();
+    let world = World { rows: Sides::new(rows(), rows()), keyed: true, overflows: None, suspects: None };
+    for ledger in [true, false] {
+        let settings = Settings { ledger, ..settings() };
+        let finished = run(&world, Case::new(table(true, 1, vec![]), settings), &[]).finish();
+        let chunks = finished.outcome.checks.rows.map(|rows| rows.chunks);
+        assert_eq!((finished.outcome.verdict, chunks), (Verdict::Match, Some(6)));
+        assert_eq!(finished.chunks.len(), if ledger { 6 } else { 0 });
     }
 }
 
