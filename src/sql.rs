@@ -27,18 +27,23 @@ pub fn identifier(name: &str) -> String {
 #[must_use]
 pub fn literal(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 4);
+    push_literal(text, &mut quoted);
+    quoted
+}
+
+/// The same, written behind what a statement has so far.
+pub fn push_literal(text: &str, statement: &mut String) {
     if text.contains('\\') {
-        quoted.push_str(" E");
+        statement.push_str(" E");
     }
-    quoted.push('\'');
+    statement.push('\'');
     for character in text.chars().filter(|&character| character != '\0') {
         if character == '\'' || character == '\\' {
-            quoted.push(character);
+            statement.push(character);
         }
-        quoted.push(character);
+        statement.push(character);
     }
-    quoted.push('\'');
-    quoted
+    statement.push('\'');
 }
 
 /// An array constant of texts, to be cast by what follows it.
@@ -108,6 +113,9 @@ mod tests {
         assert_eq!(identifier("a\"b c😀"), "\"a\"\"b c😀\"");
         assert_eq!(literal("it's"), "'it''s'");
         assert_eq!(literal("a\\b'"), " E'a\\\\b'''");
+        let mut statement = "SELECT ".to_owned();
+        push_literal("it's", &mut statement);
+        assert_eq!(statement, "SELECT 'it''s'");
         assert_eq!(text_array(["a", "b'c"]), "ARRAY['a', 'b''c']::pg_catalog.text[]");
         assert_eq!(text_array::<&str>([]), "ARRAY[]::pg_catalog.text[]");
     }

@@ -94,13 +94,15 @@ pub(super) fn describe(relations: &Relations, sizes: &Sizes, table: u32) -> Resu
     Ok(storage)
 }
 
-/// Rows at the last ANALYZE, scaled to the current size.
+/// Rows at the last ANALYZE, scaled to the current size, and at least one per page: a table that was empty when it was looked
+/// at, but kept its pages (`vacuum_truncate` off), may have been filled since, and would be read as one chunk, again and again.
 fn estimate(entry: &Entry, blocks: u64) -> u64 {
     if entry.pages == 0 || entry.tuples < 0.0 {
         return blocks.saturating_mul(GUESSED_ROWS_PER_PAGE);
     }
     // Both factors are estimates: neither the rounding nor the saturation of the casts matters.
-    (entry.tuples / f64::from(entry.pages) * blocks as f64).round() as u64
+    let scaled = (entry.tuples / f64::from(entry.pages) * blocks as f64).round() as u64;
+    scaled.max(blocks)
 }
 
 #[cfg(test)]
@@ -116,6 +118,12 @@ mod tests {
         let never = Entry { tuples: -1.0, ..entry(1, "t", Kind::Table) };
         assert_eq!(estimate(&never, 3), 150);
         assert_eq!(estimate(&never, 0), 0);
+        // It was empty, and kept its pages.
+        let emptied = Entry { pages: 10, tuples: 0.0, ..entry(1, "t", Kind::Table) };
+        assert_eq!(estimate(&emptied, 130_000), 130_000);
+        assert_eq!(estimate(&emptied, 0), 0);
+        let nearly = Entry { pages: 1000, tuples: 3.0, ..emptied };
+        assert_eq!(estimate(&nearly, 2000), 2000);
     }
 
     #[test]

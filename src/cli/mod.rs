@@ -27,7 +27,7 @@ use self::exit::Signal;
 use self::files::ReportFile;
 use self::progress::{Progress, ProgressMode};
 use self::signals::Signals;
-use crate::config::{Environment, RawSettings};
+use crate::config::{Config, Environment, RawSettings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::report::escape::{sentence, shown};
 use crate::report::json::ErrorDocument;
@@ -113,6 +113,7 @@ fn perform(parsed: &Parsed, progress: &Progress, signal: &mut Option<Signal>) ->
     let result = match &parsed.command {
         Command::Verify(verify) => {
             let (config, files) = (settings.validate(&environment)?, Files::check(verify)?);
+            let config = Config { ledger: files.chunks.is_some(), ..config };
             let verified = runtime.block_on(Box::pin(run::verify(config, progress.events(), stop)));
             progress.finish();
             verified.map(|verified| deliver(verify, &files, verified, signals.first(), progress))

@@ -77,7 +77,15 @@ impl Aside {
     /// The subscriber has rows like this one besides.
     pub(super) fn extra(&mut self, position: Option<Position>) {
         self.unit_again = true;
-        self.extra.extend(position);
+        // One too many says that there are too many: the others need not be kept.
+        if !self.has_too_many() {
+            self.extra.extend(position);
+        }
+    }
+
+    /// Whether the subscriber has more rows besides than can be set aside.
+    pub(super) fn has_too_many(&self) -> bool {
+        self.extra.len() > ENTRIES_MAX
     }
 
     /// Whether rows are to be set aside in the unit in hand.
@@ -235,19 +243,21 @@ impl Case {
         if aside.figures_asked || !self.chunks.iter().all(|chunk| chunk.settled.is_some() || chunk.again) {
             return Vec::new();
         }
-        if aside.extra.len() > ENTRIES_MAX {
-            let message = format!(
-                "the subscriber has more than {ENTRIES_MAX} rows of {} that the publisher's later snapshot does not have",
-                self.table.pair.name
-            );
-            return self.fail(Reason::Unsupported, message);
-        }
         let extra: Vec<_> = std::mem::take(&mut aside.extra).into_iter().collect();
         if extra.is_empty() {
             aside.figures_asked = true;
             return self.ask_figures();
         }
         vec![self.job(Side::Subscriber, Work::Keys(identity, KeysOf::At(extra)))]
+    }
+
+    /// Fails where the subscriber has more rows besides than can be set aside: what else it has makes no difference then.
+    pub(super) fn fail_of_too_many(&mut self) -> Vec<Job> {
+        let message = format!(
+            "the subscriber has more than {ENTRIES_MAX} rows of {} that the publisher's later snapshot does not have",
+            self.table.pair.name
+        );
+        self.fail(Reason::Unsupported, message)
     }
 
     /// Whether everything else is read, and what was set aside is to be settled.
@@ -283,4 +293,26 @@ pub(super) fn key_text(names: &[&str], key: &Values) -> crate::plan::KeyText {
         Value::Null | Value::Unchanged | Value::Computed => serde_json::Value::Null,
     };
     names.iter().map(|&name| name.to_owned()).zip(key.iter().map(text)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_besides_are_kept_up_to_one_too_many() {
+        let mut aside = Aside::new(Suspecting { since: Since { from: 1, until: 2 }, held: Arc::default() });
+        let mut at = 0;
+        let mut find = |aside: &mut Aside, rows: usize| {
+            for _ in 0..rows {
+                aside.extra(Some(Position { heap: 1, block: at, offset: 1 }));
+                at += 1;
+            }
+        };
+        find(&mut aside, ENTRIES_MAX);
+        assert!(aside.is_unit_to_be_read_again() && !aside.has_too_many());
+        find(&mut aside, 1000);
+        assert!(aside.has_too_many());
+        assert_eq!(aside.extra.len(), ENTRIES_MAX + 1);
+    }
 }

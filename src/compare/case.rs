@@ -30,6 +30,8 @@ pub struct Settings {
     pub samples: usize,
     /// Whether samples hold values.
     pub show_values: bool,
+    /// Whether the ledger of chunks is wanted.
+    pub ledger: bool,
     /// What bounds the cutting.
     pub limits: Limits,
 }

@@ -148,6 +148,9 @@ impl Case {
             waiting.extend(std::iter::repeat_n(difference, listed));
         });
         drop(rows);
+        if self.aside.as_ref().is_some_and(Aside::has_too_many) {
+            return self.fail_of_too_many();
+        }
         if self.aside.as_ref().is_some_and(Aside::is_unit_to_be_read_again) {
             waiting.clear();
         }

@@ -24,7 +24,7 @@ fn named(key: &KeyText) -> String {
 pub struct Finished {
     /// What reports say.
     pub outcome: TableOutcome,
-    /// The ledger of its chunks.
+    /// The ledger of its chunks; empty where it is not wanted ([`crate::compare::Settings`]).
     pub chunks: Vec<ChunkRecord>,
     /// The last value (largest, or smallest of a descending sequence) in each column that a sequence feeds: `None` where it
     /// was not read, `Some(None)` where there are no values.
@@ -101,7 +101,7 @@ impl Case {
         })
     }
 
-    /// The outcome of the table, and the ledger of its chunks.
+    /// The outcome of the table, and the ledger of its chunks where that is wanted.
     #[must_use]
     pub fn finish(&self) -> Finished {
         let checks = Checks {
@@ -139,7 +139,9 @@ impl Case {
         };
         let maxima = |column: &SequenceColumn| (column.name.clone(), self.sequence_column(&column.name));
         let sequence_ends = self.table.sequence_columns.iter().map(maxima).collect();
-        Finished { outcome, chunks: self.ledger(), sequence_ends }
+        // The outcomes of all tables are kept until the end of the run, and a large table has thousands of chunks.
+        let chunks = if self.settings.ledger { self.ledger() } else { Vec::new() };
+        Finished { outcome, chunks, sequence_ends }
     }
 
     fn ledger(&self) -> Vec<ChunkRecord> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::{After, Case, Suspecting};
+use super::{After, Case, Settings, Suspecting};
 use crate::catalog::Reservation;
 use crate::error::{Error, ErrorKind};
 use crate::gate::recheck::Since;
@@ -157,6 +157,20 @@ proptest! {
             prop_assert!(ledger == all || some && ledger < all);
             prop_assert_eq!(finished.outcome.rows.map(|rows| rows.publisher), Some(all));
         }
+    }
+}
+
+/// All tables keep what they end with until the end of the run.
+#[test]
+fn a_ledger_is_made_only_where_it_is_wanted() {
+    let rows = || (0..50).map(|i| (i, i)).collect();
+    let world = World { rows: Sides::new(rows(), rows()), keyed: true, overflows: None, suspects: None };
+    for ledger in [true, false] {
+        let settings = Settings { ledger, ..settings() };
+        let finished = run(&world, Case::new(table(true, 1, vec![]), settings), &[]).finish();
+        let chunks = finished.outcome.checks.rows.map(|rows| rows.chunks);
+        assert_eq!((finished.outcome.verdict, chunks), (Verdict::Match, Some(6)));
+        assert_eq!(finished.chunks.len(), if ledger { 6 } else { 0 });
     }
 }
 
@@ -358,6 +372,29 @@ fn rows_of_some_keys_settle_a_chunk_only_where_they_explain_it() {
         assert!(kinds.contains("locating differing rows"), "{kinds:?}");
         assert_eq!(kinds.contains("reading divergent chunks"), read_again, "{kinds:?}");
     }
+}
+
+/// Nothing tells which of the subscriber's rows are made by what goes on, and it has more of them than can be set aside: the
+/// parts behind the one that shows it are not read.
+#[test]
+fn too_many_rows_besides_end_a_table_at_once() {
+    let rows = Sides::new(Vec::new(), (0..270_000).map(|i| (i, 0)).collect());
+    let world = World { rows, keyed: true, overflows: None, suspects: Some(BTreeSet::new()) };
+    let by = Suspecting { since: Since { from: 1, until: 2 }, held: Arc::default() };
+    let mut case = Case::new(table(true, 1, vec![]), settings());
+    case.suspecting(Some(&by));
+    let mut jobs = case.open(1, None);
+    let mut parts = BTreeSet::new();
+    while let Some(job) = jobs.pop() {
+        if let Work::Digests(unit, _) = &job.work {
+            parts.insert((unit.part, unit.parts));
+        }
+        jobs.append(&mut case.absorb(&job, world.answer(&job)));
+    }
+    assert_eq!(parts.into_iter().collect::<Vec<_>>(), [(0, 3), (1, 3)]);
+    let outcome = case.finish().outcome;
+    assert_eq!((outcome.verdict, outcome.reason), (Verdict::Unproven, Some(Reason::Unsupported)));
+    assert!(outcome.message.unwrap().starts_with("the subscriber has more than 131072 rows of public.t "));
 }
 
 /// Equal digests stood for a table whose rows that were set aside could not be settled; when the next sync point comes, the table

@@ -170,6 +170,7 @@ impl RawSettings {
                     .ok_or_else(|| usage(format!("--samples must be at most {MAX_SAMPLES}")))?,
             },
             show_values: self.show_values.unwrap_or(false),
+            ledger: false,
             mappings: mappings(self.tables.unwrap_or_default())?,
         })
     }

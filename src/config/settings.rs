@@ -54,6 +54,8 @@ pub struct Config {
     pub samples: usize,
     /// Whether reports hold values of other columns than keys.
     pub show_values: bool,
+    /// Whether the ledger of chunks is wanted: it takes about a kilobyte of memory for each of them.
+    pub ledger: bool,
     /// Tables that have another shape on the subscriber on purpose.
     pub mappings: Vec<TableMapping>,
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::catalog::{Relation, TablePair};
 use crate::gate::window::{Identity, Image, Touched, Value, Wanted};
-use crate::plan::statement::{from, literal};
+use crate::plan::statement::{from, write_literal};
 use crate::plan::{Position, Slice};
 use crate::sql;
 
@@ -118,61 +118,58 @@ impl Advance {
         ))
     }
 
-    /// The images as a relation with the compared columns, `tableoid` and `ctid`. There must be some.
-    pub(super) fn images(&self, pair: &TablePair) -> String {
+    /// Writes the images as a relation with the compared columns, `tableoid` and `ctid`, behind what a statement has so far.
+    /// There must be some. They may be as large as a window, so that no other copy of them is made on the way.
+    pub(super) fn write_images(&self, pair: &TablePair, statement: &mut String) {
         // Rows with the same unknown values are completed by one join.
         let mut groups: BTreeMap<Vec<usize>, Vec<(usize, &Image)>> = BTreeMap::new();
         for (at, image) in self.touched.images.iter().enumerate() {
             let unknown = (0..).zip(&image.row).filter(|(_, value)| **value == Value::Unchanged).map(|(at, _)| at);
             groups.entry(unknown.collect()).or_default().push((at, image));
         }
-        let queries: Vec<_> = groups.iter().map(|(unknown, images)| self.images_query(pair, unknown, images)).collect();
-        let all = queries.join(" UNION ALL ");
-        if pair.columns.iter().all(|column| column.computed.is_none()) {
-            return format!("({all}) AS image");
-        }
-        // No row of the table, but the collations of its columns, by which their values may be computed. The table's own name
-        // for a row's table is not given on: of an image it would be another one.
-        let (mut sent, mut list) = (Vec::new(), Vec::new());
-        for column in &pair.columns {
-            let name = sql::identifier(&column.name);
-            match &column.computed {
-                // As it is assigned, whatever the expression's own type.
-                Some(expression) => list.push(format!("({expression})::{} AS {name}", column.types.publisher.declared)),
-                None => {
-                    sent.push(name.clone());
-                    list.push(name);
+        let computed = pair.columns.iter().any(|column| column.computed.is_some());
+        if computed {
+            // No row of the table, but the collations of its columns, by which their values may be computed. The table's own
+            // name for a row's table is not given on: of an image it would be another one.
+            let (mut sent, mut list) = (Vec::new(), Vec::new());
+            for column in &pair.columns {
+                let name = sql::identifier(&column.name);
+                match &column.computed {
+                    // As it is assigned, whatever the expression's own type.
+                    Some(expression) => {
+                        list.push(format!("({expression})::{} AS {name}", column.types.publisher.declared));
+                    }
+                    None => {
+                        sent.push(name.clone());
+                        list.push(name);
+                    }
                 }
             }
+            sent.push("tableoid AS \"of table\", ctid AS \"at place\"".to_owned());
+            list.push("\"of table\" AS tableoid, \"at place\" AS ctid".to_owned());
+            let none = format!("SELECT {} FROM {} WHERE false", sent.join(", "), from(&pair.relations.publisher));
+            statement.push_str(&format!("(SELECT {} FROM ({none} UNION ALL ", list.join(", ")));
+        } else {
+            statement.push('(');
         }
-        sent.push("tableoid AS \"of table\", ctid AS \"at place\"".to_owned());
-        list.push("\"of table\" AS tableoid, \"at place\" AS ctid".to_owned());
-        let none = format!("SELECT {} FROM {} WHERE false", sent.join(", "), from(&pair.relations.publisher));
-        format!("(SELECT {} FROM ({none} UNION ALL {all}) AS one) AS image", list.join(", "))
+        for (number, (unknown, images)) in groups.iter().enumerate() {
+            if number > 0 {
+                statement.push_str(" UNION ALL ");
+            }
+            self.write_images_query(pair, unknown, images, statement);
+        }
+        statement.push_str(if computed { ") AS one) AS image" } else { ") AS image" });
     }
 
-    fn images_query(&self, pair: &TablePair, unknown: &[usize], images: &[(usize, &Image)]) -> String {
+    fn write_images_query(
+        &self,
+        pair: &TablePair,
+        unknown: &[usize],
+        images: &[(usize, &Image)],
+        statement: &mut String,
+    ) {
         let relation = &pair.relations.publisher;
         let sent: Vec<_> = (0..).zip(&pair.columns).filter(|(_, column)| column.computed.is_none()).collect();
-        let rows: Vec<_> = images
-            .iter()
-            .map(|(at, image)| {
-                let values = sent
-                    .iter()
-                    .filter_map(|(at, column)| image.row.get(*at).map(|value| literal(&column.types.publisher, value)));
-                let origin = image.origin.and_then(|origin| self.origins.get(&origin)).copied();
-                let origin = origin.unwrap_or(Position { heap: 0, block: 0, offset: 0 });
-                let mut values: Vec<_> = values.collect();
-                values.push(format!("'{}'::pg_catalog.tid", Position::of_image(*at).ctid()));
-                values.push(image.copies.to_string());
-                if !unknown.is_empty() {
-                    values.push(format!("{}::pg_catalog.oid, '{}'::pg_catalog.tid", origin.heap, origin.ctid()));
-                }
-                format!("({})", values.join(", "))
-            })
-            .collect();
-        let names = sent.iter().map(|(at, _)| format!("v{at}"));
-        let names: Vec<_> = names.chain(["place".to_owned(), "copies".to_owned()]).collect();
         let mut list: Vec<_> = sent
             .iter()
             .map(|(at, column)| {
@@ -181,26 +178,39 @@ impl Advance {
             })
             .collect();
         list.push("0::pg_catalog.oid AS tableoid, one.place AS ctid".to_owned());
-        let (more, join) = if unknown.is_empty() {
-            ("", String::new())
+        statement.push_str(&format!("SELECT {} FROM (VALUES ", list.join(", ")));
+        for (number, (image_at, image)) in images.iter().enumerate() {
+            statement.push_str(if number == 0 { "(" } else { ", (" });
+            for (at, column) in &sent {
+                if let Some(value) = image.row.get(*at) {
+                    write_literal(&column.types.publisher, value, statement);
+                    statement.push_str(", ");
+                }
+            }
+            let place = Position::of_image(*image_at).ctid();
+            statement.push_str(&format!("'{place}'::pg_catalog.tid, {}", image.copies));
+            if !unknown.is_empty() {
+                let origin = image.origin.and_then(|origin| self.origins.get(&origin)).copied();
+                let origin = origin.unwrap_or(Position { heap: 0, block: 0, offset: 0 });
+                statement.push_str(&format!(", {}::pg_catalog.oid, '{}'::pg_catalog.tid", origin.heap, origin.ctid()));
+            }
+            statement.push(')');
+        }
+        let names = sent.iter().map(|(at, _)| format!("v{at}"));
+        let names: Vec<_> = names.chain(["place".to_owned(), "copies".to_owned()]).collect();
+        statement.push_str(&format!(") AS one({}", names.join(", ")));
+        if unknown.is_empty() {
+            statement.push(')');
         } else {
-            let join = format!(
-                " JOIN {} AS origin ON origin.ctid OPERATOR(pg_catalog.=) one.at AND origin.tableoid OPERATOR(pg_catalog.=) one.heap",
+            statement.push_str(&format!(
+                ", heap, at) JOIN {} AS origin ON origin.ctid OPERATOR(pg_catalog.=) one.at \
+                 AND origin.tableoid OPERATOR(pg_catalog.=) one.heap",
                 from(relation)
-            );
-            (", heap, at", join)
-        };
-        let copies = if images.iter().all(|(_, image)| image.copies == 1) {
-            ""
-        } else {
-            " CROSS JOIN LATERAL pg_catalog.generate_series(1, one.copies)"
-        };
-        format!(
-            "SELECT {} FROM (VALUES {}) AS one({}{more}){join}{copies}",
-            list.join(", "),
-            rows.join(", "),
-            names.join(", ")
-        )
+            ));
+        }
+        if images.iter().any(|(_, image)| image.copies != 1) {
+            statement.push_str(" CROSS JOIN LATERAL pg_catalog.generate_series(1, one.copies)");
+        }
     }
 }
 
@@ -257,9 +267,11 @@ mod tests {
         let images =
             vec![image(vec![text("1"), text("it's \\")], None), image(vec![text("2"), Value::Unchanged], Some(0))];
         let advance = Advance::new(touched(&[Wanted::One], images), vec![(0, place(3, 4))]).unwrap();
+        let mut statement = "SELECT FROM ".to_owned();
+        advance.write_images(&pair, &mut statement);
         assert_eq!(
-            advance.images(&pair),
-            "(SELECT one.v0 AS \"id\", one.v1 AS \"No\"\"te\", 0::pg_catalog.oid AS tableoid, one.place AS ctid FROM \
+            statement,
+            "SELECT FROM (SELECT one.v0 AS \"id\", one.v1 AS \"No\"\"te\", 0::pg_catalog.oid AS tableoid, one.place AS ctid FROM \
              (VALUES ('1'::\"pg_catalog\".\"int8\",  E'it''s \\\\'::\"pg_catalog\".\"text\", '(0,1)'::pg_catalog.tid, 1)) \
              AS one(v0, v1, place, copies) UNION ALL \
              SELECT one.v0 AS \"id\", origin.\"No\"\"te\", 0::pg_catalog.oid AS tableoid, one.place AS ctid FROM \

@@ -20,7 +20,7 @@ pub use range::{ChunkRange, KeyText};
 pub use slices::{Slice, slices};
 pub use statement::{
     CUT, Reading, Source, WHOLE, column_names, count_statement, heap_check, rows_statement, sample_statement,
-    select_list, source, statement,
+    select_list, statement, write_source,
 };
 
 use std::num::NonZeroU64;

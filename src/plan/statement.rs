@@ -71,11 +71,19 @@ pub(super) fn from(relation: &Relation) -> String {
 
 /// A value as a constant of its type, read by the type's input function. No modifier, which could only cut it.
 pub(super) fn literal(facts: &TypeFacts, value: &Value) -> String {
-    let name = facts.base().name.to_sql();
+    let mut statement = String::new();
+    write_literal(facts, value, &mut statement);
+    statement
+}
+
+/// The same, behind what a statement has so far.
+pub(super) fn write_literal(facts: &TypeFacts, value: &Value, statement: &mut String) {
     match value {
-        Value::Text(text) => format!("{}::{name}", sql::literal(text)),
-        Value::Null | Value::Unchanged | Value::Computed => format!("NULL::{name}"),
+        Value::Text(text) => sql::push_literal(text, statement),
+        Value::Null | Value::Unchanged | Value::Computed => statement.push_str("NULL"),
     }
+    statement.push_str("::");
+    statement.push_str(&facts.base().name.to_sql());
 }
 
 /// The names of the compared columns, in the order of the row image: the key first.
@@ -131,37 +139,51 @@ impl Source<'_> {
         self.advance.and_then(|advance| advance.condition(self.relation(), slice))
     }
 
-    fn images(&self) -> Option<String> {
-        self.advance.filter(|advance| advance.has_images()).map(|advance| advance.images(self.pair))
+    /// What holds the rows that stand in the place of others, if there are any.
+    fn with_images(&self) -> Option<&Advance> {
+        self.advance.filter(|advance| advance.has_images())
     }
 }
 
-/// What stands behind FROM in a statement over the whole table: the table and its conditions, or both parts of it.
-#[must_use]
-pub fn source(source: Source<'_>) -> String {
-    let relation = source.relation();
-    let conditions: Vec<_> = filter(relation).into_iter().chain(source.excluded(&Slice::Whole)).collect();
+/// Writes what stands behind FROM in a statement over the whole table, behind what the statement has so far: the table and its
+/// conditions, or both parts of it.
+pub fn write_source(of: Source<'_>, statement: &mut String) {
+    let relation = of.relation();
+    let conditions: Vec<_> = filter(relation).into_iter().chain(of.excluded(&Slice::Whole)).collect();
     let rows = format!("{}{}", from(relation), where_clause(&conditions));
-    let Some(images) = source.images() else { return rows };
-    let columns: Vec<_> = source.pair.columns.iter().map(|column| sql::identifier(&column.name)).collect();
+    let Some(advance) = of.with_images() else {
+        statement.push_str(&rows);
+        return;
+    };
+    let columns: Vec<_> = of.pair.columns.iter().map(|column| sql::identifier(&column.name)).collect();
     let columns = columns.join(", ");
-    format!("(SELECT {columns} FROM {rows} UNION ALL SELECT {columns} FROM {images}) AS at_cut")
+    statement.push_str(&format!("(SELECT {columns} FROM {rows} UNION ALL SELECT {columns} FROM "));
+    advance.write_images(of.pair, statement);
+    statement.push_str(") AS at_cut");
 }
 
 /// The statements that read the rows at some positions: whatever the key, its index or the number of duplicates.
 #[must_use]
 pub fn rows_statement(of: Source<'_>, shape: &Shape, positions: &[Position], characters: usize) -> Vec<String> {
     let list = select_list(of.pair, shape, of.side, &Reading::ImagePositionAndTexts(characters));
-    let statement = |source: &str, positions: &[Position]| {
+    let begun = format!("COPY (SELECT {list} FROM ");
+    let ended = |mut statement: String, positions: &[Position]| {
         let tids: Vec<_> = positions.iter().map(|at| format!("\"{}\"", at.ctid())).collect();
         let tids = sql::literal(&format!("{{{}}}", tids.join(",")));
-        (!positions.is_empty()).then(|| {
-            format!("COPY (SELECT {list} FROM {source} WHERE ctid = ANY ({tids}::pg_catalog.tid[])) TO STDOUT (FORMAT binary)")
-        })
+        statement.push_str(&format!(" WHERE ctid = ANY ({tids}::pg_catalog.tid[])) TO STDOUT (FORMAT binary)"));
+        statement
     };
-    let (images, rows): (Vec<_>, Vec<_>) = positions.iter().partition(|position| position.is_image());
-    let images = of.images().and_then(|source| statement(&source, &images));
-    statement(&from(of.relation()), &rows).into_iter().chain(images).collect()
+    let (images, rows): (Vec<Position>, Vec<Position>) = positions.iter().partition(|position| position.is_image());
+    let mut statements = Vec::new();
+    if !rows.is_empty() {
+        statements.push(ended(format!("{begun}{}", from(of.relation())), &rows));
+    }
+    if let Some(advance) = of.with_images().filter(|_| !images.is_empty()) {
+        let mut statement = begun;
+        advance.write_images(of.pair, &mut statement);
+        statements.push(ended(statement, &images));
+    }
+    statements
 }
 
 /// The conditions for the keys of neighbouring chunks.
@@ -195,10 +217,14 @@ pub fn statement(of: Source<'_>, shape: &Shape, chunking: &Chunking, slice: &Sli
     let mut conditions = Vec::new();
     let mut source = from(relation);
     if *slice == Slice::Images {
-        let list = select_list(pair, shape, side, reading);
-        // Without images there is nothing to read; the decoder has applied the filter.
-        let images = of.images().unwrap_or_else(|| format!("{source} WHERE false"));
-        return format!("COPY (SELECT {list} FROM {images}) TO STDOUT (FORMAT binary)");
+        let mut statement = format!("COPY (SELECT {} FROM ", select_list(pair, shape, side, reading));
+        match of.with_images() {
+            Some(advance) => advance.write_images(pair, &mut statement),
+            // Without images there is nothing to read; the decoder has applied the filter.
+            None => statement.push_str(&format!("{source} WHERE false")),
+        }
+        statement.push_str(") TO STDOUT (FORMAT binary)");
+        return statement;
     }
     match slice {
         Slice::Blocks { heap, from, to } => {

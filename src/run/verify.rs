@@ -40,7 +40,7 @@ const RECOVERY_PAUSE: Duration = Duration::from_secs(5);
 pub struct Verified {
     /// What was found.
     pub outcome: Outcome,
-    /// Every chunk that was compared.
+    /// Every chunk that was compared, where [`Config::ledger`] asks for them; else empty.
     pub chunks: Vec<ChunkRecord>,
 }
 
@@ -59,7 +59,12 @@ pub async fn verify(config: Config, events: Events, stop: CancellationToken) -> 
         let (endpoint, facts) = (servers.endpoints().get(side), servers.facts.get(side));
         format!("{endpoint}/{} (PostgreSQL {})", facts.database, facts.version)
     };
-    let settings = Settings { samples: config.samples, show_values: config.show_values, limits: limits(&config) };
+    let settings = Settings {
+        samples: config.samples,
+        show_values: config.show_values,
+        ledger: config.ledger,
+        limits: limits(&config),
+    };
     events(Event::Connected { publisher: name(Side::Publisher), subscriber: name(Side::Subscriber) });
     if config.gate != GateMode::None {
         refuse_standby(&servers)?;

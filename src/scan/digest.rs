@@ -17,7 +17,7 @@
 use crate::catalog::{ServerFacts, TablePair, TypeFacts, TypeKind};
 use crate::connect::Session;
 use crate::error::{ErrorKind, Result};
-use crate::plan::{Source, source};
+use crate::plan::{Source, write_source};
 use crate::row::{Form, Shape};
 use crate::side::{Side, Sides};
 use crate::sql;
@@ -195,7 +195,7 @@ impl Digest {
         sql::identifier(&format!("{name}{at}"))
     }
 
-    /// The sums over what [`Digest::source`] stands for. A sum of bigints is numeric: it cannot overflow.
+    /// The sums over what [`Digest::write_source`] stands for. A sum of bigints is numeric: it cannot overflow.
     pub(super) fn sums(&self, of: Source<'_>) -> Vec<String> {
         let records = self.records(of.side).len();
         let sum = |(at, (first, second)): (usize, &(i64, i64))| {
@@ -223,20 +223,18 @@ impl Digest {
         SEEDS.iter().take(self.sums).map(of_seed).collect()
     }
 
-    /// What stands behind FROM: the table with records of what is hashed.
+    /// Writes what stands behind FROM, behind what a statement has so far: the table with records of what is hashed.
     ///
     /// The outer join, which adds nothing and loses nothing, makes the planner compute each record once for each row and not
     /// once for each sum (a `PlaceHolderVar`, prepjointree.c); what is left is a scan, also by parallel workers.
-    pub(super) fn source(&self, of: Source<'_>) -> String {
+    pub(super) fn write_source(&self, of: Source<'_>, statement: &mut String) {
         let names: Vec<_> = of.pair.columns.iter().map(|column| sql::identifier(column.name_on(of.side))).collect();
         let records = self.records(of.side);
         let records = records.iter().zip(0..).map(|(record, at)| format!("{record} AS {}", Self::record(of, at)));
-        format!(
-            "(SELECT {} FROM {}) AS rows_of_it LEFT JOIN LATERAL (SELECT {}) AS of_each ON true",
-            names.join(", "),
-            source(of),
-            records.collect::<Vec<_>>().join(", ")
-        )
+        let records = records.collect::<Vec<_>>().join(", ");
+        statement.push_str(&format!("(SELECT {} FROM ", names.join(", ")));
+        write_source(of, statement);
+        statement.push_str(&format!(") AS rows_of_it LEFT JOIN LATERAL (SELECT {records}) AS of_each ON true"));
     }
 }
 
@@ -284,6 +282,12 @@ mod tests {
         Hashing { unusable: None, differing: Vec::new(), same_encoding: true }
     }
 
+    fn source(digest: &Digest, of: Source<'_>) -> String {
+        let mut source = String::new();
+        digest.write_source(of, &mut source);
+        source
+    }
+
     fn columns(types: &[&str], hashing: &Hashing) -> Result<Vec<String>, String> {
         let columns = types.iter().map(|name| column(&format!("C {name}"), &builtin(name))).collect();
         let pair = pair(columns, &[]);
@@ -328,7 +332,7 @@ mod tests {
             let pair = pair(columns, &[]);
             let digest = Digest::new(&pair, &Shape::new(&pair), &hashing(), bits).unwrap();
             let of = Source { pair: &pair, side: Side::Publisher, advance: None };
-            (digest.sums(of), digest.source(of))
+            (digest.sums(of), source(&digest, of))
         };
         let sum = |record: &str, (first, second)| {
             format!("sum(pg_catalog.hashfloat8extended({}, {second}))", record_hash(record, first))
@@ -353,8 +357,10 @@ mod tests {
         let digest = Digest::new(&pair, &Shape::new(&pair), &hashing(), 64).unwrap();
         let of = Source { pair: &pair, side: Side::Publisher, advance: None };
         assert_eq!(digest.bits(), 64);
+        let source = source(&digest, of);
         assert!(
-            digest.source(of).ends_with("(SELECT ROW(\"record\", \"record_\") AS \"record__0\") AS of_each ON true")
+            source.ends_with("(SELECT ROW(\"record\", \"record_\") AS \"record__0\") AS of_each ON true"),
+            "{source}"
         );
         assert_eq!(digest.sums(of).len(), 1);
     }

@@ -1,7 +1,7 @@
 //! Count, maxima and sums, computed by the server: a way that shares nothing with the row digests but the snapshot.
 
 use crate::catalog::ColumnPair;
-use crate::plan::{Advance, Source, source};
+use crate::plan::{Advance, Source, write_source};
 use crate::scan::{Digest, TableContext};
 use crate::side::Side;
 use crate::sql;
@@ -76,15 +76,14 @@ fn sum_expression(column: &ColumnPair, side: Side) -> Option<(String, bool)> {
     }
 }
 
-/// What is asked of a table, in order, and the statements that ask it of a side. The first value of the first statement
-/// is `count(*)`, and behind it comes the digest, where one is asked for.
-#[must_use]
-pub fn figure_statements(
-    table: &TableContext,
-    of: Source<'_>,
-    digest: Option<&Digest>,
-) -> (Vec<ColumnFigure>, Vec<String>) {
-    let side = of.side;
+/// What is asked of the columns of a table, in order.
+pub(super) fn column_figures(table: &TableContext, side: Side) -> Vec<ColumnFigure> {
+    expressions(table, side).0
+}
+
+/// What is asked of the columns of a table, in order, and the expressions that ask it of a side: those of the checks, and those
+/// for the sequences, which come last.
+fn expressions(table: &TableContext, side: Side) -> (Vec<ColumnFigure>, Vec<String>, Vec<String>) {
     let mut figures = Vec::new();
     let mut expressions = Vec::new();
     let columns = &table.pair.columns;
@@ -98,8 +97,6 @@ pub fn figure_statements(
             expressions.push(expression);
         }
     }
-    let first = std::iter::once("count(*)".to_owned());
-    expressions.splice(0..0, first.chain(digest.into_iter().flat_map(|digest| digest.sums(of))));
     let mut last = Vec::new();
     for column in &table.sequence_columns {
         figures.push(ColumnFigure::SequenceColumn { column: column.name.clone() });
@@ -108,13 +105,30 @@ pub fn figure_statements(
             columns.iter().find(|pair| pair.name == column.name).map_or(&*column.name, |pair| pair.name_on(side));
         last.push(format!("{end}({})", sql::identifier(name)));
     }
+    (figures, expressions, last)
+}
+
+/// What is asked of a table, in order, and the statements that ask it of a side. The first value of the first statement
+/// is `count(*)`, and behind it comes the digest, where one is asked for.
+#[must_use]
+pub fn figure_statements(
+    table: &TableContext,
+    of: Source<'_>,
+    mut digest: Option<&Digest>,
+) -> (Vec<ColumnFigure>, Vec<String>) {
+    let (figures, mut expressions, mut last) = expressions(table, of.side);
+    let first = std::iter::once("count(*)".to_owned());
+    expressions.splice(0..0, first.chain(digest.into_iter().flat_map(|digest| digest.sums(of))));
     let mut statements = Vec::new();
-    let mut digest = digest.map(|digest| digest.source(of));
-    let mut ask = |expressions: &[String], of| {
+    let mut ask = |expressions: &[String], of: Source<'_>| {
         for expressions in expressions.chunks(EXPRESSIONS_PER_STATEMENT) {
-            // The digest is in the first one.
-            let source = digest.take().unwrap_or_else(|| source(of));
-            statements.push(format!("SELECT {} FROM {source}", expressions.join(", ")));
+            let mut statement = format!("SELECT {} FROM ", expressions.join(", "));
+            match digest.take() {
+                // It is in the first one.
+                Some(digest) => digest.write_source(of, &mut statement),
+                None => write_source(of, &mut statement),
+            }
+            statements.push(statement);
         }
     };
     if of.advance.is_some_and(Advance::sets_aside) {

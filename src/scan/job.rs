@@ -8,7 +8,8 @@ use crate::config::CheckSet;
 use crate::gate::window::{Identity, Touched, Values};
 use crate::plan::{Advance, Bound, Chunking, KeysOf, Position, SampleSpec, Slice, Source, column_names};
 use crate::row::{Shape, Tally};
-use crate::scan::{ColumnFigure, Digest, Entry, Figures, LocatedKeys, SampledRow, TableSketch, figure_statements};
+use crate::scan::figures::column_figures;
+use crate::scan::{ColumnFigure, Digest, Entry, Figures, LocatedKeys, SampledRow, TableSketch};
 use crate::side::{Side, Sides};
 
 /// What all jobs of a table share.
@@ -76,7 +77,7 @@ impl Job {
     /// What it asks of the columns, where it asks for figures.
     #[must_use]
     pub fn asked(&self) -> Vec<ColumnFigure> {
-        figure_statements(&self.table, self.source(), None).0
+        column_figures(&self.table, self.side)
     }
 }
 

@@ -73,7 +73,7 @@ pub(super) fn digested_table(keyed: bool, bytes: u64) -> Arc<TableContext> {
 
 pub(super) fn settings() -> Settings {
     let limits = Limits { chunk_rows: NonZeroU64::new(10), snapshot_age_max: Duration::from_secs(60), jobs: 1 };
-    Settings { samples: 1000, show_values: false, limits }
+    Settings { samples: 1000, show_values: false, ledger: true, limits }
 }
 
 pub(super) type Row = (i64, i64);
