@@ -239,7 +239,7 @@ impl Case {
         let table = &self.table;
         let plan =
             plan::plan(&table.pair, &table.shape, chunking, table.versions, &self.settings.limits, self.unfinished);
-        self.chunking = Arc::new(plan.chunking.clone());
+        self.chunking = Arc::clone(&plan.chunking);
         self.chunks = vec![Chunk::default(); self.chunking.count() as usize];
         self.plan = Some(plan);
         self.read_again()
@@ -329,10 +329,7 @@ impl Case {
             (Piece::Places(places), Work::LookUp(_)) if self.aside.is_some() => self.take_places(job.side, places),
             (Piece::Keys(keys), Work::Keys(_, of)) => self.take_keys(keys, of),
             (Piece::Places(places), Work::LookUp(touched)) => self.advance_by(Arc::clone(touched), places),
-            (Piece::Samples(samples), Work::Sample(spec)) => {
-                let chunking = plan::cut_ranges(samples, spec.chunks);
-                self.plan_with(chunking)
-            }
+            (Piece::Cut(chunking), Work::Sample(_)) => self.plan_with(chunking),
             (Piece::Tallies(tallies, sketch), Work::Tally(_, slice)) => {
                 self.peels.take(job.side, slice, sketch);
                 self.take_tallies(job.side, &tallies, slice)
