@@ -11,7 +11,7 @@ use crate::compare::peel::Peels;
 use crate::compare::reading::Chunk;
 use crate::error::{Error, ErrorKind};
 use crate::gate::window::{Problem, Touched};
-use crate::plan::{self, Advance, Chunking, Limits, Position, ScanKind, TablePlan};
+use crate::plan::{Advance, Chunking, Limits, Position, ScanKind, TablePlan};
 use crate::scan::{Job, Piece, TableContext, Work};
 use crate::side::{Side, Sides};
 use crate::verdict::Reason;
@@ -251,10 +251,7 @@ impl Case {
             (Piece::Places(places), Work::LookUp(_)) if self.aside.is_some() => self.take_places(job.side, places),
             (Piece::Keys(keys), Work::Keys(_, of)) => self.take_keys(keys, of),
             (Piece::Places(places), Work::LookUp(touched)) => self.advance_by(Arc::clone(touched), places),
-            (Piece::Samples(samples), Work::Sample(spec)) => {
-                let chunking = plan::cut_ranges(samples, spec.chunks);
-                self.plan_with(chunking)
-            }
+            (Piece::Cut(chunking), Work::Sample(_)) => self.plan_with(chunking),
             (Piece::Tallies(tallies, sketch), Work::Tally(_, slice)) => {
                 self.peels.take(job.side, slice, sketch);
                 self.take_tallies(job.side, &tallies, slice)

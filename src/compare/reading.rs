@@ -36,7 +36,7 @@ impl Case {
         let table = &self.table;
         let plan =
             plan::plan(&table.pair, &table.shape, chunking, table.versions, &self.settings.limits, self.unfinished);
-        self.chunking = Arc::new(plan.chunking.clone());
+        self.chunking = Arc::clone(&plan.chunking);
         self.chunks = vec![Chunk::default(); self.chunking.count() as usize];
         self.plan = Some(plan);
         self.read_again()

@@ -2,14 +2,7 @@
 
 use serde_json::Value;
 
-use crate::catalog::TablePair;
-use crate::plan::{ChunkRange, KeyText, Limits, chunk_rows, estimated_rows};
-use crate::row::Shape;
-
-/// Sampled keys wanted per chunk: the error of a chunk's size is about one in the root of this.
-const SAMPLES_PER_CHUNK: u64 = 64;
-/// Sampled blocks wanted per chunk. Keys that follow the heap give one position per block, so fewer would cut unevenly.
-const BLOCKS_PER_CHUNK: u64 = 64;
+use crate::plan::{ChunkRange, KeyText};
 
 /// The lower end of a chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,38 +74,6 @@ impl Chunking {
             Self::Buckets { of } => ChunkRange::Bucket { bucket: first, of: *of },
         }
     }
-}
-
-/// How many keys are to be sampled, and from what share of the table.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct SampleSpec {
-    /// Chunks to cut.
-    pub chunks: u64,
-    /// Percentage of blocks (`TABLESAMPLE SYSTEM`).
-    pub block_percent: f64,
-    /// Share of the rows in those blocks, 0 to 1.
-    pub row_share: f64,
-}
-
-/// What must be known before the table can be cut: a sample of its keys, or nothing (`Err` holds the chunking).
-///
-/// # Errors
-/// The chunking itself, where no sample is needed: hash buckets, or a single range.
-pub fn sample_spec(pair: &TablePair, shape: &Shape, limits: &Limits) -> Result<SampleSpec, Chunking> {
-    let rows = estimated_rows(pair);
-    let chunks = rows.div_ceil(chunk_rows(pair, limits)).max(1);
-    if shape.order().is_none() {
-        return Err(Chunking::Buckets { of: u32::try_from(chunks).unwrap_or(u32::MAX) });
-    }
-    if chunks == 1 {
-        return Err(Chunking::Ranges(Vec::new()));
-    }
-    let publisher = &pair.relations.publisher;
-    let blocks: u64 = publisher.heaps.iter().map(|heap| heap.blocks).sum::<u64>().max(1);
-    let blocks_wanted = (chunks * BLOCKS_PER_CHUNK).min(blocks);
-    let rows_in_them = publisher.rows_estimate.max(1) as f64 * (blocks_wanted as f64 / blocks as f64);
-    let row_share = ((chunks * SAMPLES_PER_CHUNK) as f64 / rows_in_them).min(1.0);
-    Ok(SampleSpec { chunks, block_percent: 100.0 * blocks_wanted as f64 / blocks as f64, row_share })
 }
 
 /// Cuts ranges of about equal size from sampled keys, in any order.

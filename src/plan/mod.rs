@@ -9,14 +9,16 @@ mod chunks;
 mod lookup;
 mod position;
 mod range;
+mod sample;
 mod slices;
 mod statement;
 
 pub use advance::Advance;
-pub use chunks::{Bound, Chunking, SampleSpec, cut_ranges, sample_spec};
+pub use chunks::{Bound, Chunking, cut_ranges};
 pub use lookup::{Finding, KeysOf, Sameness, keys_statement, located_statement, lookup_statement, versions_statement};
 pub use position::Position;
 pub use range::{ChunkRange, KeyText};
+pub use sample::{KeySample, SampleSpec, sample_spec};
 pub use slices::{Slice, slices};
 pub use statement::{
     CUT, Reading, Source, WHOLE, column_names, count_statement, heap_check, rows_statement, sample_statement,
@@ -24,6 +26,7 @@ pub use statement::{
 };
 
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::catalog::TablePair;
@@ -78,7 +81,7 @@ pub struct TablePlan {
     /// How it is read.
     pub scan: ScanKind,
     /// Into what it is cut.
-    pub chunking: Chunking,
+    pub chunking: Arc<Chunking>,
     /// In which pieces each side is read.
     pub slices: Sides<Vec<Slice>>,
     /// Why it is read like this, for people.
@@ -148,5 +151,5 @@ pub fn plan(
     let slices = Sides::from_fn(|side: Side| {
         slices(pair.relations.get(side), scan, chunking.count(), *versions.get(side), limits.jobs)
     });
-    TablePlan { scan, chunking, slices, why }
+    TablePlan { scan, chunking: Arc::new(chunking), slices, why }
 }

@@ -302,8 +302,11 @@ pub fn heap_check(relation: &Relation, slice: &Slice) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::catalog::Heap;
+    use crate::gate::window::{Identity, Image, Touched};
     use crate::row::testing::{builtin, column, pair};
     use crate::sql::QualifiedName;
 
@@ -371,7 +374,7 @@ mod tests {
         let mut pair = table();
         pair.relations.publisher.filter = Some("(id > 1) OR (id < 0)".to_owned());
         let shape = Shape::new(&pair);
-        let spec = SampleSpec { chunks: 3, block_percent: 12.5, row_share: 0.25 };
+        let spec = SampleSpec { chunks: 3, block_percent: 12.5, row_share: 0.25, bytes_max: 1 << 20 };
         let sample = sample_statement(&pair, &shape, &spec);
         assert!(sample.ends_with(
             r#"FROM ONLY "My"."t" TABLESAMPLE SYSTEM (12.5) WHERE COALESCE(((id > 1) OR (id < 0)), false) AND pg_catalog.random() OPERATOR(pg_catalog.<) 0.25) TO STDOUT (FORMAT binary)"#
@@ -383,6 +386,44 @@ mod tests {
             read.contains(r#""No""te", tableoid, ctid FROM"#)
                 && read.contains("AND COALESCE(((id > 1) OR (id < 0)), false)")
         );
+    }
+
+    #[test]
+    fn rows_that_stand_in_the_place_of_others_are_in_a_statement_once() {
+        let pair = table();
+        let shape = Shape::new(&pair);
+        let row = ["x", "1", "2024-01-01"].map(|text| Value::Text(text.into())).to_vec();
+        let images = vec![Image { row, copies: 1, origin: None }];
+        let touched = Touched { identity: Identity::Columns(vec![1, 2]), lookups: Vec::new(), images };
+        let advance = Advance::new(Arc::new(touched), Vec::new()).unwrap();
+        let of = Source { pair: &pair, side: Side::Publisher, advance: Some(&advance) };
+        let images = r#"(SELECT one.v0 AS "No""te", one.v1 AS "id", one.v2 AS "at", 0::pg_catalog.oid AS tableoid, one.place AS ctid FROM (VALUES ('x'::"pg_catalog"."text", '1'::"pg_catalog"."int8", '2024-01-01'::"pg_catalog"."timestamptz", '(0,1)'::pg_catalog.tid, 1)) AS one(v0, v1, v2, place, copies)) AS image"#;
+        let mut whole = "SELECT count(*) FROM ".to_owned();
+        write_source(of, &mut whole);
+        let columns = r#""No""te", "id", "at""#;
+        assert_eq!(
+            whole,
+            format!(
+                r#"SELECT count(*) FROM (SELECT {columns} FROM ONLY "My"."t" UNION ALL SELECT {columns} FROM {images}) AS at_cut"#
+            )
+        );
+        assert_eq!(
+            statement(of, &shape, &bounds(), &Slice::Images, &Reading::Image),
+            format!(r#"COPY (SELECT "id", "at", "No""te" FROM {images}) TO STDOUT (FORMAT binary)"#)
+        );
+        let positions = [Position::of_image(0), Position { heap: 7, block: 3, offset: 4 }];
+        let rows = rows_statement(of, &shape, &positions, 5);
+        let ends = [
+            r#"FROM ONLY "My"."t" WHERE ctid = ANY ('{"(3,4)"}'::pg_catalog.tid[])) TO STDOUT (FORMAT binary)"#
+                .to_owned(),
+            format!(r#"FROM {images} WHERE ctid = ANY ('{{"(0,1)"}}'::pg_catalog.tid[])) TO STDOUT (FORMAT binary)"#),
+        ];
+        assert_eq!(rows.len(), 2);
+        for (row, end) in rows.iter().zip(&ends) {
+            assert!(row.starts_with(r#"COPY (SELECT "id", "at", "No""te", tableoid, ctid, ARRAY["#), "{row}");
+            assert!(row.ends_with(end.as_str()), "{row}");
+        }
+        assert_eq!(rows_statement(of, &shape, &positions[..1], 5), rows[1..]);
     }
 
     #[test]

@@ -9,8 +9,8 @@ use crate::connect::Session;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::Snapshot;
 use crate::plan::{
-    Advance, Chunking, Finding, Position, Reading, Sameness, Slice, count_statement, heap_check, keys_statement,
-    located_statement, lookup_statement, rows_statement, sample_statement, statement,
+    Advance, Chunking, Finding, KeySample, Position, Reading, Sameness, Slice, count_statement, heap_check,
+    keys_statement, located_statement, lookup_statement, rows_statement, sample_statement, statement,
 };
 use crate::row::{CopyReader, Fields, Tally};
 use crate::scan::sinks::{DigestSink, KeySink, POSITION_FIELDS, RowSink, SampleSink, TallySink};
@@ -181,11 +181,10 @@ async fn work<'a>(session: &Session, job: &'a Job, context: &Context) -> Result<
         }
         Work::Sample(spec) => {
             let query = sample_statement(&table.pair, &table.shape, spec);
-            let mut sink =
-                SampleSink { form: table.shape.key_form(), key_len: table.shape.key_len(), bounds: Vec::new() };
-            let fields = 2 * table.shape.key_len();
-            copy(session, &query, fields, |_, _| {}, |tuple| sink.take(tuple)).await?;
-            (Piece::Samples(sink.bounds), Some(&Slice::Whole))
+            let (form, key_len) = (table.shape.key_form(), table.shape.key_len());
+            let mut sink = SampleSink { form, key_len, sample: KeySample::new(spec) };
+            copy(session, &query, 2 * key_len, |_, _| {}, |tuple| sink.take(tuple)).await?;
+            (Piece::Cut(sink.sample.cut(spec.chunks)), Some(&Slice::Whole))
         }
         Work::Tally(chunking, slice) => {
             let query = image(chunking, slice, Reading::Image);

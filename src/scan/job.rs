@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use crate::catalog::{TableIndex, TablePair};
 use crate::config::CheckSet;
 use crate::gate::window::{Identity, Touched, Values};
-use crate::plan::{Advance, Bound, Chunking, KeysOf, Position, SampleSpec, Slice, Source, column_names};
+use crate::plan::{Advance, Chunking, KeysOf, Position, SampleSpec, Slice, Source, column_names};
 use crate::row::{Shape, Tally};
 use crate::scan::figures::column_figures;
 use crate::scan::{ColumnFigure, Digest, Entry, Figures, LocatedKeys, SampledRow, TableSketch};
@@ -96,7 +96,7 @@ pub enum Work {
     LookUp(Arc<Touched>),
     /// Reads what identifies some rows.
     Keys(Identity, KeysOf),
-    /// Samples keys of the publisher.
+    /// Samples keys of the publisher, and cuts the table by them.
     Sample(SampleSpec),
     /// Count, maxima and sums, by the server.
     Figures,
@@ -173,8 +173,8 @@ pub enum Piece {
     Places(Vec<(usize, Position)>),
     /// What identifies rows, in any order.
     Keys(Vec<Values>),
-    /// Sampled keys, in any order.
-    Samples(Vec<Bound>),
+    /// Into what the table is to be cut, as a sample of its keys has it.
+    Cut(Chunking),
     /// Count, maxima and sums.
     Figures(Figures),
     /// The tally of each chunk that has rows in the slice, and a sketch of all of them where one was made.

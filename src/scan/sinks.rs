@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::window::{VALUE_BYTES, Value, Values};
-use crate::plan::{Advance, Bound, Chunking, KeysOf, Position, Slice};
+use crate::plan::{Advance, Chunking, KeySample, KeysOf, Position, Slice};
 use crate::row::{
     Canonicalizer, DigestBatch, Fields, KeyForm, RowDigest, Shape, SketchKey, Tally, key_hash, text_array,
 };
@@ -22,18 +22,18 @@ const KEPT_IMAGE_BYTES: usize = 64 * 1024;
 pub(crate) struct SampleSink<'a> {
     pub(crate) form: &'a KeyForm,
     pub(crate) key_len: usize,
-    pub(crate) bounds: Vec<Bound>,
+    pub(crate) sample: KeySample,
 }
 
 impl SampleSink<'_> {
     pub(crate) fn take(&mut self, tuple: &[u8]) -> Result<()> {
         let fields = Fields::new(tuple).collect::<Result<Vec<_>>>()?;
         let Some((key, texts)) = fields.split_at_checked(self.key_len) else { return Ok(()) };
-        let text: Option<Vec<_>> =
-            texts.iter().map(|text| text.and_then(|text| String::from_utf8(text.to_vec()).ok())).collect();
+        let texts: Option<Vec<_>> =
+            texts.iter().map(|text| text.and_then(|text| std::str::from_utf8(text).ok())).collect();
         // A NULL in a key is damage; it is no bound, and its row files under the last chunk.
-        if let Some(text) = text {
-            self.bounds.push(Bound { encoded: self.form.bound_from_fields(key)?, text });
+        if let Some(texts) = texts {
+            self.sample.push(self.form.bound_from_fields(key)?, &texts);
         }
         Ok(())
     }
@@ -334,6 +334,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::plan::Bound;
     use crate::row::testing::{builtin, column, pair, tuple};
 
     /// Rows `(id bigint, value float8, note text)`: some ids twice, any bits of a float, notes of all lengths.

@@ -80,3 +80,25 @@ async fn one_chunk_of_many_different_rows() {
     assert_rows(&ran, "keyed", [2, 0, 4]);
     database.assert_nothing_left().await;
 }
+
+/// What ANALYZE has seen were a few wide rows: many more keys come than a sample of them was to have.
+#[tokio::test]
+async fn keys_of_a_table_that_was_taken_for_a_small_one() {
+    let lease = shared_pair(14, 16).shared().await.unwrap();
+    let database = lease.database("drill_sampled").await.unwrap();
+    let create = "CREATE TABLE grown (id bigint PRIMARY KEY, what text) WITH (autovacuum_enabled = false);
+        ALTER TABLE grown ALTER COLUMN what SET STORAGE PLAIN;
+        INSERT INTO grown SELECT -i, repeat('x', 6000) FROM generate_series(1, 100) i;
+        ANALYZE grown;
+        DELETE FROM grown;
+        INSERT INTO grown SELECT i, 'x' FROM generate_series(1, 600000) i";
+    database.both(create).await.unwrap();
+    database.subscriber.sql("DELETE FROM grown WHERE id = 7").await.unwrap();
+
+    let ran = in_little_memory(Verify::new(&database).args("--gate none --checks rows --chunk-rows 2")).await;
+    assert_eq!(lines::differences(&ran), ["grown missing id=7"]);
+    assert_rows(&ran, "grown", [1, 0, 0]);
+    let chunks = lines::number(&ran.table("grown")["checks"]["rows"]["chunks"]);
+    assert!((1000..=4096).contains(&chunks), "{chunks}");
+    database.assert_nothing_left().await;
+}

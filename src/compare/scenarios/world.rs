@@ -11,7 +11,7 @@ use crate::compare::{Case, Settings};
 use crate::config::CheckSet;
 use crate::gate::recheck::{Seen, Version};
 use crate::gate::window::{Touched, Value, Values};
-use crate::plan::{Bound, Chunking, KeysOf, Limits, Position, Slice};
+use crate::plan::{Bound, Chunking, KeysOf, Limits, Position, Slice, cut_ranges};
 use crate::row::testing::{builtin, column};
 use crate::row::{RowDigest, Shape, SketchKey, Tally, key_hash};
 use crate::scan::{
@@ -201,9 +201,10 @@ impl World {
                 let digest = matches!(job.work, Work::FiguresAndDigest).then(|| vec![Some(format!("{rows:?}"))]);
                 Piece::Figures(Figures { count: rows.len() as u64, digest, values })
             }
-            Work::Sample(_) => Piece::Samples(
-                rows.iter().map(|row| Bound { encoded: self.encoded(row), text: vec![row.0.to_string()] }).collect(),
-            ),
+            Work::Sample(spec) => {
+                let bound = |row: &Row| Bound { encoded: self.encoded(row), text: vec![row.0.to_string()] };
+                Piece::Cut(cut_ranges(rows.iter().map(bound).collect(), spec.chunks))
+            }
             Work::Tally(chunking, slice) => {
                 let mut tallies: HashMap<u32, Tally> = HashMap::new();
                 let mut sketch = Sketches::default().for_slice(job, chunking, slice);
