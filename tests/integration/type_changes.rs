@@ -103,3 +103,36 @@ async fn types_that_hold_all_of_the_others_values() {
     assert_eq!(lines::differences(&ran), rows);
     database.assert_nothing_left().await;
 }
+
+/// A real holds another number than the double precision that was replicated into it: nothing is proven of the column, also
+/// not by its sum.
+#[tokio::test]
+async fn a_type_that_rounds_is_unproven_and_hides_nothing_else() {
+    let lease = shared_pair(14, 16).shared().await.unwrap();
+    let database = lease.database("rounded").await.unwrap();
+    database.publisher.sql("CREATE TABLE t (id integer PRIMARY KEY, d double precision, v text)").await.unwrap();
+    database.subscriber.sql("CREATE TABLE t (id integer PRIMARY KEY, d real, v text)").await.unwrap();
+    let rows = "INSERT INTO t SELECT i, i + 0.123456789012, 'v' FROM generate_series(1, 20) i";
+    database.publisher.sql(rows).await.unwrap();
+    database.replicate(ReplicateOptions::default()).await.unwrap();
+    let run = || Verify::new(&database).args("--lag-timeout 30s").run();
+    let ran = run().await;
+    ran.assert_code(3);
+    assert_eq!(lines::unproven(&ran), ["t column_not_comparable"]);
+    assert_eq!((lines::differences(&ran), lines::figures(&ran)), (vec![], vec![]), "{ran:#?}");
+    let table = lines::table(&ran, "t");
+    let message = lines::text(&table["message"]);
+    assert!(
+        message.starts_with("column d: double precision on the publisher cannot be compared with real"),
+        "{message}"
+    );
+    let summed: Vec<_> = lines::array(&table["checks"]["sum"]).iter().map(|sum| lines::text(&sum["column"])).collect();
+    assert_eq!(summed, ["id"]);
+
+    database.subscriber.sql("UPDATE t SET v = 'x' WHERE id = 7; DELETE FROM t WHERE id = 8").await.unwrap();
+    let ran = run().await;
+    ran.assert_code(1);
+    assert_eq!(lines::differences(&ran), ["t changed id=7 [v]", "t missing id=8"]);
+    assert_eq!(lines::figure_names(&ran), ["t count", "t sum(id)"]);
+    database.assert_nothing_left().await;
+}
