@@ -180,6 +180,23 @@ impl Draft<'_, '_> {
                     let message = format!("column {column} of {name} is computed when it is read");
                     self.find_column(Code::VirtualColumn, Severity::Info, column, message, "nothing to do");
                 }
+                Fate::ComputedOtherwise => {
+                    let computed = |columns: &[columns::Column]| {
+                        let own = columns.iter().find(|own| own.name == column);
+                        let expression = own.and_then(|own| own.expression.clone());
+                        expression
+                            .map_or_else(|| "in a way that it did not tell".to_owned(), |text| format!("as {text}"))
+                    };
+                    let message = format!(
+                        "column {column} of {name} is computed when it is read, {} on the publisher, {} on the subscriber",
+                        computed(own.publisher),
+                        computed(own.subscriber)
+                    );
+                    let hint =
+                        "give it the same expression on both sides, or leave it out (leave-out) if both mean the same";
+                    self.find_column(Code::VirtualColumn, Severity::Warning, column, message.clone(), hint);
+                    self.reserve(Reason::ColumnNotComparable, true, format!("{message}: {hint}"));
+                }
                 Fate::Extra => {
                     let message = format!("column {column} of {name} exists on the subscriber only");
                     self.find_column(

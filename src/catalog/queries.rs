@@ -115,11 +115,11 @@ pub(super) fn columns(major: Major, tables: impl IntoIterator<Item = u32>) -> St
     )
 }
 
-/// How stored generated columns are computed.
+/// How generated columns are computed.
 pub(super) fn generation(tables: impl IntoIterator<Item = u32>) -> String {
     format!(
         "SELECT d.adrelid, d.adnum, pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef d JOIN pg_attribute a \
-         ON a.attrelid = d.adrelid AND a.attnum = d.adnum WHERE d.adrelid = ANY ({}) AND a.attgenerated = 's'",
+         ON a.attrelid = d.adrelid AND a.attnum = d.adnum WHERE d.adrelid = ANY ({}) AND a.attgenerated <> ''",
         oids(tables)
     )
 }
