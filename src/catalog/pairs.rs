@@ -64,6 +64,7 @@ pub(super) fn pair(
     draft.identity(key.source);
     draft.triggers();
     draft.drift();
+    let unsent_identity = draft.unsent_identity();
     let key_names: Vec<&str> = key.columns.iter().filter_map(|&position| names.get(position).copied()).collect();
     let stale = |side| key.columns.iter().filter_map(|&at| columns.get(at)).any(|column| column.stale_on(side));
     let relations = Sides {
@@ -76,6 +77,7 @@ pub(super) fn pair(
         subscription: carried.subscriptions.first().copied(),
         relations,
         key,
+        unsent_identity,
         not_implied: carried.not_implied.clone(),
         reservations,
         columns,
@@ -381,6 +383,24 @@ impl Draft<'_, '_> {
             let hint = "add a primary key, or ALTER TABLE ... REPLICA IDENTITY FULL or USING INDEX";
             self.find(Code::NoReplicaIdentity, Severity::Error, message, hint);
         }
+    }
+
+    /// What identifies a row of the publisher in the WAL and is not sent: generated columns, and those outside of a column list.
+    fn unsent_identity(&self) -> Vec<String> {
+        let (entry, detail) = (self.entries.publisher, self.context.details.publisher);
+        let columns = detail.columns(entry.oid);
+        let sent = |column: &columns::Column| match &self.carried.columns {
+            Some(names) => names.contains(&column.name),
+            None => column.generated.is_none(),
+        };
+        let identity = keys::replica_identity(entry, detail.indexes(entry.oid)).iter();
+        identity
+            .filter_map(|number| match columns.iter().find(|column| column.number == *number) {
+                Some(column) => (!sent(column)).then(|| column.name.clone()),
+                // The mapping has taken it away.
+                None => Some("one that is left out".to_owned()),
+            })
+            .collect()
     }
 
     fn drift(&mut self) {

@@ -53,6 +53,7 @@ fn table(keyed: bool, bytes: u64, reservations: Vec<Reservation>) -> Arc<TableCo
             columns: if keyed { vec![0] } else { vec![] },
             source: if keyed { KeySource::PrimaryKey } else { KeySource::None },
         },
+        unsent_identity: Vec::new(),
         not_implied: None,
         reservations,
     };
