@@ -93,7 +93,7 @@ reasons! {
     SeveralSubscriptions = "several_subscriptions",
     /// What is published does not imply equality, and the two sides do differ.
     EqualityNotImplied = "equality_not_implied",
-    /// A column is missing or of another type on the subscriber, so it cannot be compared soundly.
+    /// A column is missing, of another type or computed otherwise on the subscriber, so it cannot be compared soundly.
     ColumnNotComparable = "column_not_comparable",
     /// The role may not read it.
     PermissionDenied = "permission_denied",

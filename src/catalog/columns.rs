@@ -30,7 +30,7 @@ pub(super) struct Column {
     /// Proven NOT NULL: a constraint that was never validated does not count.
     pub(super) not_null: bool,
     pub(super) generated: Option<Generated>,
-    /// How a stored generated column is computed, where the server told it.
+    /// How a generated column is computed, where the server told it.
     pub(super) expression: Option<String>,
     /// `attcollation`; 0 for none.
     pub(super) collation: u32,
@@ -75,14 +75,14 @@ pub(super) async fn read(session: &Session, major: Major, tables: &[u32]) -> Res
     Ok(columns)
 }
 
-/// Reads how stored generated columns are computed.
+/// Reads how generated columns are computed.
 ///
 /// A server that writes out an expression locks its table for a moment (`pg_get_expr`, ruleutils.c). Where another session holds
 /// one of the tables for longer than our patience, nothing is told.
 async fn read_expressions(session: &Session, columns: &mut Columns) -> Result<()> {
-    let stored = |column: &Column| column.generated == Some(Generated::Stored);
+    let generated = |column: &Column| column.generated.is_some();
     let tables: Vec<u32> =
-        columns.iter().filter(|(_, columns)| columns.iter().any(stored)).map(|(&table, _)| table).collect();
+        columns.iter().filter(|(_, columns)| columns.iter().any(generated)).map(|(&table, _)| table).collect();
     if tables.is_empty() {
         return Ok(());
     }
@@ -112,8 +112,10 @@ pub(super) enum Fate {
     Missing,
     /// Holds data that replication does not carry.
     NotCarried,
-    /// Generated when it is read.
+    /// Generated when it is read, alike where the other side generates it, too.
     Virtual,
+    /// Generated on both sides, when it is read on one at least, and not provably alike: applications may read other values.
+    ComputedOtherwise,
     /// On the subscriber only.
     Extra,
 }
@@ -135,9 +137,14 @@ pub(super) fn decide<'a>(
             Some(names) => names.contains(&column.name),
             None => !joined || column.generated.is_none(),
         };
+        // An expression that was not told may be any.
+        let alike = other.is_some_and(|other| column.expression.is_some() && column.expression == other.expression);
         let fate = match (column.generated, other.map(|other| other.generated)) {
-            // Computed when read on both sides, from what is compared. A stored column in its place gets nothing.
+            // A stored column in its place gets nothing.
             (Some(Generated::Virtual), Some(None)) => Fate::NotCarried,
+            (Some(Generated::Virtual), Some(Some(_))) if !alike => Fate::ComputedOtherwise,
+            (Some(Generated::Stored), Some(Some(Generated::Virtual))) if !alike && !carried => Fate::ComputedOtherwise,
+            // Computed when read on both sides, from what is compared.
             (Some(Generated::Virtual), _) => Fate::Virtual,
             // Whatever is published or not: both compute it from what is compared.
             (Some(Generated::Stored), Some(Some(Generated::Stored))) => Fate::Compared,
@@ -207,8 +214,33 @@ mod tests {
         assert_eq!(one(stored, None, Some("g"), true), Fate::Missing);
         assert_eq!(one(stored, Some(None), None, false), Fate::Compared);
         assert_eq!(one(None, Some(stored), None, true), Fate::ComparedGenerated);
-        assert_eq!(one(Some(Generated::Virtual), Some(Some(Generated::Virtual)), None, true), Fate::Virtual);
+        assert_eq!(one(Some(Generated::Virtual), None, None, true), Fate::Virtual);
         assert_eq!(one(Some(Generated::Virtual), Some(None), None, true), Fate::NotCarried);
         assert_eq!(one(None, Some(Some(Generated::Virtual)), None, true), Fate::ComparedGenerated);
+    }
+
+    #[test]
+    fn what_is_computed_when_it_is_read_must_be_computed_alike() {
+        use Generated::{Stored, Virtual};
+        let of = |generated, expression: Option<&str>| {
+            [Column { expression: expression.map(str::to_owned), ..column("g", Some(generated)) }]
+        };
+        let fate = |publisher: [Column; 1], subscriber: [Column; 1], joined| {
+            decide(&publisher, &subscriber, None, joined)[0].1
+        };
+        let (twice, thrice) = (Some("(a * 2)"), Some("(a * 3)"));
+        for joined in [true, false] {
+            for kind in [Virtual, Stored] {
+                assert_eq!(fate(of(Virtual, twice), of(kind, twice), joined), Fate::Virtual);
+                for (one, other) in [(twice, thrice), (twice, None), (None, twice), (None, None)] {
+                    assert_eq!(fate(of(Virtual, one), of(kind, other), joined), Fate::ComputedOtherwise);
+                }
+            }
+        }
+        assert_eq!(fate(of(Stored, twice), of(Virtual, thrice), true), Fate::ComputedOtherwise);
+        assert_eq!(fate(of(Stored, twice), of(Virtual, twice), true), Fate::NotCarried);
+        // Their values are compared.
+        assert_eq!(fate(of(Stored, twice), of(Virtual, thrice), false), Fate::ComparedGenerated);
+        assert_eq!(fate(of(Stored, twice), of(Stored, thrice), true), Fate::Compared);
     }
 }

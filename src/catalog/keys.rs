@@ -119,11 +119,19 @@ pub(super) fn serves(indexes: &[Index], columns: &[Column], key: &[&str]) -> boo
 
 /// Whether updates and deletes of a table say which row they mean (PostgreSQL manual, ALTER TABLE, REPLICA IDENTITY).
 pub(super) fn has_replica_identity(table: &Entry, indexes: &[Index]) -> bool {
+    table.identity == 'f' || identity_index(table, indexes).is_some()
+}
+
+/// The attribute numbers of the columns by which they say it; none where they name all columns, or none.
+pub(super) fn replica_identity<'a>(table: &Entry, indexes: &'a [Index]) -> &'a [i16] {
+    identity_index(table, indexes).map(|index| index.keys.as_slice()).unwrap_or_default()
+}
+
+fn identity_index<'a>(table: &Entry, indexes: &'a [Index]) -> Option<&'a Index> {
     match table.identity {
-        'f' => true,
-        'd' => indexes.iter().any(|index| index.primary && index.immediate && index.usable),
-        'i' => indexes.iter().any(|index| index.identity && index.usable),
-        _ => false,
+        'd' => indexes.iter().find(|index| index.primary && index.immediate && index.usable),
+        'i' => indexes.iter().find(|index| index.identity && index.usable),
+        _ => None,
     }
 }
 
@@ -238,5 +246,9 @@ mod tests {
         assert!(!has_replica_identity(&table('i'), &[primary]));
         assert!(has_replica_identity(&table('i'), &[Index { identity: true, ..index(2, &[1]) }]));
         assert!(has_replica_identity(&table('f'), &[]));
+        let both = [Index { primary: true, ..index(1, &[1, 3]) }, Index { identity: true, ..index(2, &[2]) }];
+        assert_eq!(replica_identity(&table('d'), &both), [1, 3]);
+        assert_eq!(replica_identity(&table('i'), &both), [2]);
+        assert_eq!(replica_identity(&table('f'), &both), [0_i16; 0]);
     }
 }

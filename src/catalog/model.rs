@@ -116,6 +116,8 @@ pub struct TablePair {
     pub columns: Vec<ColumnPair>,
     /// What identifies a row.
     pub key: Key,
+    /// Columns of the publisher's replica identity that replication does not carry: what it sends of a row does not identify it.
+    pub unsent_identity: Vec<String>,
     /// Why equality need not hold although both sides are healthy.
     pub not_implied: Option<NotImplied>,
     /// Why the table cannot be `match` whatever its rows say (a column that could not be compared, data that are not replicated, ...).

@@ -64,6 +64,7 @@ pub(super) fn pair(
     draft.identity(key.source);
     draft.triggers();
     draft.drift();
+    let unsent_identity = draft.unsent_identity();
     let key_names: Vec<&str> = key.columns.iter().filter_map(|&position| names.get(position).copied()).collect();
     let stale = |side| key.columns.iter().filter_map(|&at| columns.get(at)).any(|column| column.stale_on(side));
     let relations = Sides {
@@ -76,6 +77,7 @@ pub(super) fn pair(
         subscription: carried.subscriptions.first().copied(),
         relations,
         key,
+        unsent_identity,
         not_implied: carried.not_implied.clone(),
         reservations,
         columns,
@@ -162,7 +164,9 @@ impl Draft<'_, '_> {
                         if one.generated.is_some() && other.generated.is_some() && !carried {
                             pair.computed.clone_from(&one.expression);
                             if one.expression.is_none() && self.joined() {
-                                let message = format!("how column {column} of {name} is generated is not known, or not the same in all of its partitions");
+                                let message = format!(
+                                    "how column {column} of {name} is generated is not known, or not the same in all of its partitions"
+                                );
                                 let hint = "if rows that are written meanwhile are in the way, verify while nobody writes, with --gate quiesced";
                                 self.find_column(Code::GenerationUnknown, Severity::Info, column, message, hint);
                             }
@@ -184,6 +188,23 @@ impl Draft<'_, '_> {
                 Fate::Virtual => {
                     let message = format!("column {column} of {name} is computed when it is read");
                     self.find_column(Code::VirtualColumn, Severity::Info, column, message, "nothing to do");
+                }
+                Fate::ComputedOtherwise => {
+                    let computed = |columns: &[columns::Column]| {
+                        let own = columns.iter().find(|own| own.name == column);
+                        let expression = own.and_then(|own| own.expression.clone());
+                        expression
+                            .map_or_else(|| "in a way that it did not tell".to_owned(), |text| format!("as {text}"))
+                    };
+                    let message = format!(
+                        "column {column} of {name} is computed when it is read, {} on the publisher, {} on the subscriber",
+                        computed(own.publisher),
+                        computed(own.subscriber)
+                    );
+                    let hint =
+                        "give it the same expression on both sides, or leave it out (leave-out) if both mean the same";
+                    self.find_column(Code::VirtualColumn, Severity::Warning, column, message.clone(), hint);
+                    self.reserve(Reason::ColumnNotComparable, true, format!("{message}: {hint}"));
                 }
                 Fate::Extra => {
                     let message = format!("column {column} of {name} exists on the subscriber only");
@@ -369,6 +390,24 @@ impl Draft<'_, '_> {
             let hint = "add a primary key, or ALTER TABLE ... REPLICA IDENTITY FULL or USING INDEX";
             self.find(Code::NoReplicaIdentity, Severity::Error, message, hint);
         }
+    }
+
+    /// What identifies a row of the publisher in the WAL and is not sent: generated columns, and those outside of a column list.
+    fn unsent_identity(&self) -> Vec<String> {
+        let (entry, detail) = (self.entries.publisher, self.context.details.publisher);
+        let columns = detail.columns(entry.oid);
+        let sent = |column: &columns::Column| match &self.carried.columns {
+            Some(names) => names.contains(&column.name),
+            None => column.generated.is_none(),
+        };
+        let identity = keys::replica_identity(entry, detail.indexes(entry.oid)).iter();
+        identity
+            .filter_map(|number| match columns.iter().find(|column| column.number == *number) {
+                Some(column) => (!sent(column)).then(|| column.name.clone()),
+                // The mapping has taken it away.
+                None => Some("one that is left out".to_owned()),
+            })
+            .collect()
     }
 
     fn drift(&mut self) {

@@ -115,7 +115,7 @@ pub(super) fn columns(major: Major, tables: impl IntoIterator<Item = u32>) -> St
     )
 }
 
-/// How stored generated columns are computed; NULL where a partition does it in another way, as it may since 16 (PostgreSQL
+/// How generated columns are computed; NULL where a partition does it in another way, as it may since 16 (PostgreSQL
 /// manual, "Generated Columns").
 pub(super) fn generation(tables: impl IntoIterator<Item = u32>) -> String {
     format!(
@@ -124,7 +124,7 @@ pub(super) fn generation(tables: impl IntoIterator<Item = u32>) -> String {
          LEFT JOIN pg_attrdef e ON e.adrelid = l.attrelid AND e.adnum = l.attnum \
          WHERE pg_get_expr(e.adbin, e.adrelid) IS DISTINCT FROM pg_get_expr(d.adbin, d.adrelid)) \
          THEN pg_get_expr(d.adbin, d.adrelid) END FROM pg_attrdef d JOIN pg_attribute a \
-         ON a.attrelid = d.adrelid AND a.attnum = d.adnum WHERE d.adrelid = ANY ({}) AND a.attgenerated = 's'",
+         ON a.attrelid = d.adrelid AND a.attnum = d.adnum WHERE d.adrelid = ANY ({}) AND a.attgenerated <> ''",
         oids(tables)
     )
 }

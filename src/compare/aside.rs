@@ -16,6 +16,7 @@ use crate::compare::recheck::{Pending, Recheck};
 use crate::gate::recheck::Since;
 use crate::gate::window::{Identity, Lookup, Touched, Value, Values, Wanted};
 use crate::plan::{Advance, KeysOf, Position};
+use crate::row::written_otherwise;
 use crate::scan::{ASIDE_BYTES_MAX, ENTRIES_MAX, Job, Work, key_bytes, too_many};
 use crate::side::{Side, Sides};
 use crate::verdict::Reason;
@@ -120,7 +121,8 @@ fn texts_tell(column: &ColumnPair) -> bool {
     let own = matches!(publisher.kind, TypeKind::Enum(_));
     // A declaration in front of xml is not replicated; money is written as the server's locale has it.
     let known = publisher.builtin().is_some_and(|name| !matches!(name, "xml" | "money"));
-    publisher.name == subscriber.name && (known && publisher.kind == TypeKind::Base || own)
+    let alike = publisher.name == subscriber.name && !written_otherwise(column);
+    alike && (known && publisher.kind == TypeKind::Base || own)
 }
 
 impl Case {

@@ -278,7 +278,7 @@ impl Case {
         let differs = |check: &ColumnCheck| check.verdict == Verdict::Different;
         let column = checks.max.iter().chain(&checks.sum).flatten().find(|check| differs(check));
         let equal = self.found.rows() == 0 && rows.verdict != Verdict::Unproven;
-        column.filter(|_| equal && !self.counts_are_of_no_moment() && self.table.shape.uncomparable().is_empty()).map(|check| {
+        column.filter(|_| equal && !self.counts_are_of_no_moment()).map(|check| {
             let column = &check.column;
             (
                 Reason::ChecksDisagree,

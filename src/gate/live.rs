@@ -139,7 +139,9 @@ fn watched(tables: &[TablePair]) -> HashMap<u32, Watched> {
     let watched = tables.iter().filter_map(|pair| {
         let carried = |column: &ColumnPair| column.computed.is_none().then(|| column.name.clone());
         let columns = pair.columns.iter().map(carried).collect();
-        Some((pair.relations.publisher.oid, Watched { subscription: pair.subscription?, columns }))
+        let unsent_identity = pair.unsent_identity.clone();
+        let watched = Watched { subscription: pair.subscription?, columns, unsent_identity };
+        Some((pair.relations.publisher.oid, watched))
     });
     watched.collect()
 }

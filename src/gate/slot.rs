@@ -116,7 +116,9 @@ async fn created_quickly(session: &Session) -> Result<bool> {
         Ok(_) => session.batch("COMMIT").await.map(|()| true),
         // The failed statement has taken its slot with it (src/backend/tcop/postgres.c, ReplicationSlotCleanup).
         // Only the message tells a timeout from a cancellation, and it may be in any language.
-        Err(error) if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::Cancelled) => session.batch("ROLLBACK").await.map(|()| false),
+        Err(error) if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::Cancelled) => {
+            session.batch("ROLLBACK").await.map(|()| false)
+        }
         Err(error) => Err(error),
     }
 }

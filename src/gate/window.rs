@@ -117,6 +117,8 @@ pub struct Watched {
     pub subscription: usize,
     /// The names of its compared columns; `None` for those that are computed and not sent.
     pub columns: Vec<Option<String>>,
+    /// Columns of its identity that are not sent.
+    pub unsent_identity: Vec<String>,
 }
 
 /// What is known of the position that a subscription's part of the subscriber's snapshot corresponds to.
@@ -241,6 +243,14 @@ impl Window {
                 "is identified by columns that are not compared ({})",
                 strangers.join(", ")
             ))),
+            // What is sent names only some of these columns as the identity (`logicalrep_write_attrs`, proto.c).
+            Some(_) if relation.identity != b'f' && !watched.unsent_identity.is_empty() => {
+                Some(Problem::Unsupported(format!(
+                    "is identified by columns that replication does not send ({}), so that it cannot be told which rows \
+                     changed: verify it while nobody writes to it, with --gate quiesced",
+                    watched.unsent_identity.join(", ")
+                )))
+            }
             Some(_) => None,
         };
         if let Some(problem) = problem {

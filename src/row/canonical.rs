@@ -19,6 +19,8 @@ pub enum Canonical {
     Float4,
     /// float8: one bit pattern for NaN.
     Float8,
+    /// numeric: its scale becomes 0. Its digits do not depend on it: zeros at the end are not stored (`make_result`, numeric.c).
+    Unscaled,
     /// A geometric type: float8 values behind so many bytes.
     Floats {
         /// Bytes before the first float8.
@@ -61,6 +63,7 @@ impl Canonical {
                 }
                 Err(_) => Err(corrupt("a float8 value does not have 8 bytes")),
             },
+            Self::Unscaled => unscaled(value),
             Self::Floats { header } => {
                 let (floats, odd) = value.get_mut(*header..).ok_or_else(truncated)?.as_chunks_mut();
                 if !odd.is_empty() {
@@ -85,6 +88,19 @@ const CANONICAL_NAN8: u64 = 0x7ff8_0000_0000_0000;
 fn float8(bytes: &mut [u8; 8]) {
     if f64::from_be_bytes(*bytes).is_nan() {
         *bytes = CANONICAL_NAN8.to_be_bytes();
+    }
+}
+
+/// `numeric_send` (numeric.c): the number of digits, weight, sign, scale; digits.
+fn unscaled(value: &mut [u8]) -> Result<()> {
+    let mut rest = value;
+    let digits = u16::from_be_bytes(*take_chunk_mut(&mut rest)?);
+    take_chunk_mut::<4>(&mut rest)?;
+    *take_chunk_mut::<2>(&mut rest)? = [0; 2];
+    if rest.len() == usize::from(digits) * 2 {
+        Ok(())
+    } else {
+        Err(corrupt("a numeric value has another number of digits than it says"))
     }
 }
 
@@ -237,12 +253,28 @@ mod tests {
         }
     }
 
+    /// 1.50, 0.00, NaN and Infinity, as a server sends them.
+    #[test]
+    fn a_numeric_loses_its_scale_and_nothing_else() {
+        for (value, expected) in [
+            ("000200000000000200011388", "000200000000000000011388"),
+            ("0000000000000002", "0000000000000000"),
+            ("00000000c0000000", "00000000c0000000"),
+            ("00000000d0000020", "00000000d0000000"),
+        ] {
+            assert_eq!(applied(&Canonical::Unscaled, value), expected);
+        }
+    }
+
     #[test]
     fn malformed_values_are_errors() {
         let array = Canonical::Array(Some(Box::new(Canonical::Float8)));
         for (canonical, value) in [
             (&Canonical::Float4, "00"),
             (&Canonical::Float8, "00000000"),
+            (&Canonical::Unscaled, "00000000000000"),
+            (&Canonical::Unscaled, "000200000000000200011388ff"),
+            (&Canonical::Unscaled, "00030000000000020001138800"),
             (&Canonical::Floats { header: 4 }, "0000"),
             (&Canonical::Floats { header: 0 }, "000000000000000000"),
             (&array, "00000007000000000000000000"),
@@ -284,6 +316,7 @@ mod tests {
         let leaf = prop_oneof![
             Just(Canonical::Float4),
             Just(Canonical::Float8),
+            Just(Canonical::Unscaled),
             (0usize..6).prop_map(|header| Canonical::Floats { header }),
             Just(Canonical::Array(None)),
         ];

@@ -16,6 +16,8 @@ pub enum Expression {
     Text,
     /// The text of a number without zeros behind its last decimal: a scale that the other side cannot have.
     Unscaled,
+    /// The text of a character(n) without blanks at its end: the other side has more or fewer of them.
+    Unpadded,
     /// The text of what the input function of a built-in type makes of the text.
     Through(&'static str),
     /// The same, without zeros behind its last decimal.
@@ -31,6 +33,8 @@ impl Expression {
         match self {
             Self::Text => sql::output_text(column),
             Self::Unscaled => unscaled(&sql::output_text(column)),
+            // `rtrim1`, the function behind this cast (pg_cast.dat), takes blanks only.
+            Self::Unpadded => format!("({column})::pg_catalog.text"),
             Self::Through(name) => sql::output_text(&through(name)),
             Self::UnscaledThrough(name) => unscaled(&sql::output_text(&through(name))),
             Self::InZone(zone) => {

@@ -18,6 +18,8 @@
 //! | range, multirange | their bounds |
 //! | no send function, reg*, tsquery; types of extensions but citext, hstore, ltree; any type with one of these within | text of the output function |
 //! | xml | text of the output function without the newlines that it begins with |
+//! | numeric of another scale on the subscriber ([`written_otherwise`]) | the scale is 0 |
+//! | character of another length on the subscriber | text without blanks at its end |
 //! | another type on the other side | texts of one type ([`Expression`]) where that loses nothing, else none |
 //! | domain | its base type |
 //! | any other | as sent |
@@ -78,6 +80,7 @@ mod fields;
 mod golden;
 mod key;
 mod key_texts;
+mod modifier;
 mod nested;
 mod shape;
 mod sketch;
@@ -93,6 +96,7 @@ pub use copy::{CopyReader, MAX_TUPLE_BYTES};
 pub use fields::{Fields, Row};
 pub use key::{KeyForm, bucket, key_hash};
 pub use key_texts::{KeyTexts, WrittenKey};
+pub use modifier::written_otherwise;
 pub use shape::{Form, KeyOrder, Shape};
 pub use sketch::{Sketch, SketchKey};
 pub use tally::{ENCODING_VERSION, RowDigest, Tally};

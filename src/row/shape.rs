@@ -4,6 +4,7 @@ use super::canonical::{Canonical, Canonicalizer};
 use super::conversion::{self, Expression};
 use super::copy::CopyReader;
 use super::key::{KeyForm, KeyKind, Labels};
+use super::modifier;
 use crate::catalog::{CollationFacts, ColumnPair, TablePair, TypeFacts, TypeKind};
 use crate::side::{Side, Sides};
 use crate::sql;
@@ -208,6 +209,8 @@ impl Form {
                 Self::TextFromLine
             } else if text_only(publisher) || text_only(subscriber) {
                 Self::Text
+            } else if let Some(form) = modifier::form(publisher, subscriber) {
+                form
             } else {
                 canonical(publisher).map_or(Self::Verbatim, Self::Canonical)
             });

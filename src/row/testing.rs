@@ -89,6 +89,7 @@ pub(crate) fn pair(columns: Vec<ColumnPair>, key: &[usize]) -> TablePair {
         relations: Sides::new(relation.clone(), relation),
         columns,
         key: Key { columns: key.to_vec(), source: KeySource::PrimaryKey },
+        unsent_identity: Vec::new(),
         not_implied: None,
         reservations: Vec::new(),
     }

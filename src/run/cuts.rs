@@ -13,6 +13,7 @@ use crate::gate::cut::best_cut;
 use crate::gate::window::{Expected, Identity, Problem, Question, Value, Values, Window};
 use crate::lsn::Lsn;
 use crate::plan::Finding;
+use crate::row::written_otherwise;
 use crate::run::servers::Servers;
 use crate::scan::{Found, look_up};
 use crate::side::{Side, Sides};
@@ -75,9 +76,11 @@ async fn choose(
     for (relation, questions) in questions {
         let pair = tables.iter().find(|pair| pair.relations.publisher.oid == relation);
         let Some((pair, identity)) = pair.zip(window.identity(relation)) else { continue };
-        let alike = |column: &ColumnPair| column.types.publisher.base().name == column.types.subscriber.base().name;
+        let alike = |column: &ColumnPair| {
+            column.types.publisher.base().name == column.types.subscriber.base().name && !written_otherwise(column)
+        };
         if !pair.columns.iter().all(alike) {
-            // A value of another type may have another text, so that what it says of a cut is not to be trusted.
+            // A value of another type or scale may have another text, so that what it says of a cut is not to be trusted.
             unanswered.push((relation, questions));
             continue;
         }

@@ -64,7 +64,14 @@ impl Holding {
             publisher: publisher_sql(pids.publisher, subscriptions, version_num),
             subscriber: format!("SELECT {}, NULL, NULL", xids_sql(pids.subscriber)),
         };
-        Self { statements, answers: JoinSet::new(), asked: Vec::new(), endangered: None, from: Sides::default(), held: Held::default() }
+        Self {
+            statements,
+            answers: JoinSet::new(),
+            asked: Vec::new(),
+            endangered: None,
+            from: Sides::default(),
+            held: Held::default(),
+        }
     }
 
     /// Asks a side, unless the last question is still open.
@@ -135,7 +142,14 @@ mod tests {
 
     fn holding() -> Holding {
         let statements = Sides { publisher: String::new(), subscriber: String::new() };
-        Holding { statements, answers: JoinSet::new(), asked: Vec::new(), endangered: None, from: Sides::default(), held: Held::default() }
+        Holding {
+            statements,
+            answers: JoinSet::new(),
+            asked: Vec::new(),
+            endangered: None,
+            from: Sides::default(),
+            held: Held::default(),
+        }
     }
 
     fn row(xids: &str, status: Option<&str>, bytes: Option<&str>) -> Vec<Option<String>> {

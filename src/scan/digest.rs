@@ -18,7 +18,7 @@ use crate::catalog::{ServerFacts, TablePair, TypeFacts, TypeKind};
 use crate::connect::Session;
 use crate::error::{ErrorKind, Result};
 use crate::plan::{Source, write_source};
-use crate::row::{Form, Shape};
+use crate::row::{Canonical, Form, Shape};
 use crate::side::{Side, Sides};
 use crate::sql;
 
@@ -162,6 +162,10 @@ impl Digest {
             for ((at, form), expression) in shape.columns().zip(shape.forms()).zip(expressions) {
                 let Some(column) = pair.columns.get(at) else { continue };
                 let (hashed, through) = match form {
+                    Form::Canonical(Canonical::Unscaled) => {
+                        let unscaled = format!("pg_catalog.trim_scale({expression})");
+                        value(column.types.get(side).base(), &unscaled, hashing)
+                    }
                     Form::Verbatim | Form::Canonical(_) => value(column.types.get(side), &expression, hashing),
                     Form::Text | Form::TextFromLine | Form::Converted(_) => text(&expression, hashing),
                 };
@@ -276,7 +280,8 @@ fn text(expression: &str, hashing: &Hashing) -> (String, &'static str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::row::testing::{builtin, column, pair};
+    use crate::catalog::ColumnPair;
+    use crate::row::testing::{builtin, column, facts, pair};
 
     fn hashing() -> Hashing {
         Hashing { unusable: None, differing: Vec::new(), same_encoding: true }
@@ -312,6 +317,27 @@ mod tests {
         // Texts of two encodings are hashed in one.
         let mixed = Hashing { same_encoding: false, ..hashing() };
         assert_eq!(columns(&["text"], &mixed).unwrap(), ["pg_catalog.textsend((\"C text\")::pg_catalog.text)"]);
+    }
+
+    #[test]
+    fn forms_that_the_subscriber_cannot_keep_are_not_hashed() {
+        let declared = |name: &str, modifier: &str| TypeFacts { declared: modifier.to_owned(), ..builtin(name) };
+        let amount = |modifier: &str| {
+            facts("public", "amount", TypeKind::Domain(Box::new(declared("numeric", &format!("numeric({modifier})")))))
+        };
+        let types = [
+            Sides::new(declared("numeric", "numeric(10,2)"), declared("numeric", "numeric(12,4)")),
+            Sides::new(amount("10,2"), amount("12,4")),
+            Sides::new(declared("bpchar", "character(5)"), declared("bpchar", "character(10)")),
+        ];
+        let columns = types.map(|types| ColumnPair { types: types.clone(), ..column("c", &types.publisher) });
+        let pair = pair(columns.to_vec(), &[]);
+        let digest = Digest::new(&pair, &Shape::new(&pair), &hashing(), 128).unwrap();
+        let unscaled = "pg_catalog.numeric_send(pg_catalog.trim_scale(\"c\"))";
+        for side in Side::BOTH {
+            let hashed = digest.columns.get(side);
+            assert_eq!(hashed, &[unscaled, unscaled, "((\"c\")::pg_catalog.text) COLLATE pg_catalog.\"C\""]);
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Count, maxima and sums, computed by the server: a way that shares nothing with the row digests but the snapshot.
 
+use std::collections::BTreeSet;
+
 use crate::catalog::ColumnPair;
 use crate::plan::{Advance, Source, write_source};
 use crate::scan::{Digest, TableContext};
@@ -81,17 +83,22 @@ pub(super) fn column_figures(table: &TableContext, side: Side) -> Vec<ColumnFigu
     expressions(table, side).0
 }
 
-/// What is asked of the columns of a table, in order, and the expressions that ask it of a side: those of the checks, and those
-/// for the sequences, which come last.
+/// What is asked of the columns of a table, in order, maxima and sums only of those that the shape compares; and the expressions
+/// that ask it of a side: those of the checks, and those for the sequences, which come last.
 fn expressions(table: &TableContext, side: Side) -> (Vec<ColumnFigure>, Vec<String>, Vec<String>) {
     let mut figures = Vec::new();
     let mut expressions = Vec::new();
     let columns = &table.pair.columns;
-    for column in columns.iter().filter(|column| table.checks.max && max_type(column)) {
+    // Where values cannot be compared, their sums cannot either: a real holds another number than the double precision that was
+    // replicated into it.
+    let comparable: BTreeSet<usize> = table.shape.columns().collect();
+    let compared: Vec<&ColumnPair> =
+        columns.iter().enumerate().filter(|(at, _)| comparable.contains(at)).map(|(_, column)| column).collect();
+    for column in compared.iter().filter(|column| table.checks.max && max_type(column)) {
         figures.push(ColumnFigure::Max { column: column.name.clone() });
         expressions.push(format!("max({})", sql::identifier(column.name_on(side))));
     }
-    for column in columns.iter().filter(|_| table.checks.sum) {
+    for column in compared.iter().filter(|_| table.checks.sum) {
         if let Some((expression, shortest_text)) = sum_expression(column, side) {
             figures.push(ColumnFigure::Sum { column: column.name.clone(), shortest_text });
             expressions.push(expression);
@@ -140,4 +147,50 @@ pub fn figure_statements(
         ask(&expressions, of);
     }
     (figures, statements)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::CheckSet;
+    use crate::row::Shape;
+    use crate::row::testing::{builtin, column, pair};
+    use crate::scan::SequenceColumn;
+    use crate::side::Sides;
+
+    #[test]
+    fn nothing_is_asked_of_columns_that_cannot_be_compared_but_for_sequences() {
+        let narrowed = ColumnPair {
+            types: Sides::new(builtin("float8"), builtin("float4")),
+            ..column("narrowed", &builtin("float8"))
+        };
+        let columns = vec![column("at", &builtin("date")), narrowed, column("id", &builtin("int4"))];
+        let pair = pair(columns, &[2]);
+        let shape = Shape::new(&pair);
+        let descending = SequenceColumn { name: "narrowed".to_owned(), descending: true };
+        let table = TableContext {
+            index: 0,
+            pair,
+            shape,
+            checks: CheckSet::ALL,
+            versions: Sides::new(140_000, 160_000),
+            sequence_columns: vec![descending],
+            digest: None,
+        };
+        for side in Side::BOTH {
+            let (figures, statements) =
+                figure_statements(&table, Source { pair: &table.pair, side, advance: None }, None);
+            assert_eq!(
+                figures,
+                [
+                    ColumnFigure::Max { column: "at".to_owned() },
+                    ColumnFigure::Sum { column: "id".to_owned(), shortest_text: false },
+                    ColumnFigure::SequenceColumn { column: "narrowed".to_owned() },
+                ]
+            );
+            let statement =
+                r#"SELECT count(*), max("at"), sum("id"::pg_catalog.int8), min("narrowed") FROM ONLY "public"."t""#;
+            assert_eq!(statements, [statement]);
+        }
+    }
 }

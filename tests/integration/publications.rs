@@ -219,6 +219,68 @@ async fn generated_columns_of_18() {
     database.assert_nothing_left().await;
 }
 
+/// What both sides compute when it is read is not compared, and rests on the expressions.
+#[tokio::test]
+async fn virtual_columns_that_are_computed_otherwise() {
+    let lease = shared_pair(18, 18).shared().await.unwrap();
+    let database = lease.database("virtual").await.unwrap();
+    let tables = [
+        ("alike", ["(a * 2) VIRTUAL", "(a * 2) VIRTUAL"]),
+        ("kept", ["(a * 2) VIRTUAL", "(a * 2) STORED"]),
+        ("otherwise", ["(a * 2) VIRTUAL", "(a * 3) VIRTUAL"]),
+        ("kept_otherwise", ["(a * 2) VIRTUAL", "(a * 3) STORED"]),
+        ("no_longer_kept", ["(a * 2) STORED", "(a * 3) VIRTUAL"]),
+    ];
+    for (at, side) in [&database.publisher, &database.subscriber].into_iter().enumerate() {
+        for (table, generated) in tables {
+            let create = format!(
+                "CREATE TABLE {table} (id int PRIMARY KEY, a int, g int GENERATED ALWAYS AS {})",
+                generated[at]
+            );
+            side.sql(&create).await.unwrap();
+        }
+    }
+    for (table, _) in tables {
+        let rows = format!("INSERT INTO {table} SELECT i, i FROM generate_series(1, 50) i");
+        database.publisher.sql(&rows).await.unwrap();
+    }
+    database.replicate(ReplicateOptions::default()).await.unwrap();
+    let run = || Verify::new(&database).args("--lag-timeout 30s").run();
+    let ran = run().await;
+    ran.assert_code(3);
+    assert_eq!(
+        ran.tables(),
+        [
+            "public.alike match -",
+            "public.kept match -",
+            "public.kept_otherwise unproven column_not_comparable",
+            "public.no_longer_kept unproven column_not_comparable",
+            "public.otherwise unproven column_not_comparable",
+        ]
+    );
+    for table in ["kept_otherwise", "no_longer_kept", "otherwise"] {
+        let expected = format!(
+            "column g of public.{table} is computed when it is read, as (a * 2) on the publisher, as (a * 3) on the subscriber: "
+        );
+        assert!(message(&ran, table).starts_with(&expected), "{}", message(&ran, table));
+    }
+    assert_eq!(
+        ran.findings(),
+        [
+            "info virtual_column public.alike.g",
+            "info virtual_column public.kept.g",
+            "warning virtual_column public.kept_otherwise.g",
+            "warning virtual_column public.no_longer_kept.g",
+            "warning virtual_column public.otherwise.g",
+        ]
+    );
+    database.subscriber.sql("UPDATE otherwise SET a = 0 WHERE id = 7").await.unwrap();
+    let ran = run().await;
+    ran.assert_code(1);
+    assert_eq!(ran.table("otherwise")["checks"]["rows"]["samples"][0]["columns"], json!(["a"]));
+    database.assert_nothing_left().await;
+}
+
 /// Rows that were there before a subscription without a copy are missing, which is a difference like any other; the finding
 /// says why.
 #[tokio::test]

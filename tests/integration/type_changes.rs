@@ -103,3 +103,112 @@ async fn types_that_hold_all_of_the_others_values() {
     assert_eq!(lines::differences(&ran), rows);
     database.assert_nothing_left().await;
 }
+
+/// A real holds another number than the double precision that was replicated into it: nothing is proven of the column, also
+/// not by its sum.
+#[tokio::test]
+async fn a_type_that_rounds_is_unproven_and_hides_nothing_else() {
+    let lease = shared_pair(14, 16).shared().await.unwrap();
+    let database = lease.database("rounded").await.unwrap();
+    database.publisher.sql("CREATE TABLE t (id integer PRIMARY KEY, d double precision, v text)").await.unwrap();
+    database.subscriber.sql("CREATE TABLE t (id integer PRIMARY KEY, d real, v text)").await.unwrap();
+    let rows = "INSERT INTO t SELECT i, i + 0.123456789012, 'v' FROM generate_series(1, 20) i";
+    database.publisher.sql(rows).await.unwrap();
+    database.replicate(ReplicateOptions::default()).await.unwrap();
+    let run = || Verify::new(&database).args("--lag-timeout 30s").run();
+    let ran = run().await;
+    ran.assert_code(3);
+    assert_eq!(lines::unproven(&ran), ["t column_not_comparable"]);
+    assert_eq!((lines::differences(&ran), lines::figures(&ran)), (vec![], vec![]), "{ran:#?}");
+    let table = lines::table(&ran, "t");
+    let message = lines::text(&table["message"]);
+    assert!(
+        message.starts_with("column d: double precision on the publisher cannot be compared with real"),
+        "{message}"
+    );
+    let summed: Vec<_> = lines::array(&table["checks"]["sum"]).iter().map(|sum| lines::text(&sum["column"])).collect();
+    assert_eq!(summed, ["id"]);
+
+    database.subscriber.sql("UPDATE t SET v = 'x' WHERE id = 7; DELETE FROM t WHERE id = 8").await.unwrap();
+    let ran = run().await;
+    ran.assert_code(1);
+    assert_eq!(lines::differences(&ran), ["t changed id=7 [v]", "t missing id=8"]);
+    assert_eq!(lines::figure_names(&ran), ["t count", "t sum(id)"]);
+    database.assert_nothing_left().await;
+}
+
+/// In a numeric(12,4) replication cannot keep 1.50, nor in a character(10) the blanks of a character(5). What differs beside that
+/// is found, by whichever column rows are known.
+#[tokio::test]
+async fn forms_that_the_modifier_of_the_subscriber_makes_are_no_difference() {
+    let lease = shared_pair(14, 16).shared().await.unwrap();
+    let database = lease.database("modifiers").await.unwrap();
+    for (server, modifier, length, open) in
+        [(&database.publisher, "(10,2)", "(5)", "numeric"), (&database.subscriber, "(12,4)", "(10)", "numeric(16,6)")]
+    {
+        let create = format!(
+            "CREATE DOMAIN amount AS numeric{modifier}; CREATE DOMAIN code AS character{length};
+             CREATE TABLE t (id numeric{modifier} PRIMARY KEY, n numeric{modifier}, open {open}, a amount, c character{length}, d code);
+             CREATE TABLE by_code (c character{length} PRIMARY KEY, n integer);
+             CREATE TABLE bag (n numeric{modifier}, c character{length}); ALTER TABLE bag REPLICA IDENTITY FULL"
+        );
+        server.sql(&create).await.unwrap();
+    }
+    let rows = "INSERT INTO t SELECT i / 2.0, i / 4.0, CASE i WHEN 1 THEN 'NaN' ELSE i / 8.0 END, -i, 'c' || i, 'd' || i FROM generate_series(1, 40) i;
+                INSERT INTO t VALUES (0, 0, 0, 0, '', ''), (-1, NULL, NULL, NULL, NULL, NULL);
+                INSERT INTO by_code SELECT 'c' || i, i FROM generate_series(1, 40) i;
+                INSERT INTO bag SELECT i % 3, 'c' || i % 3 FROM generate_series(1, 40) i";
+    database.publisher.sql(rows).await.unwrap();
+    database.replicate(ReplicateOptions::default()).await.unwrap();
+    // Some come by the copy, these by replication.
+    let changes = "INSERT INTO t SELECT id + 100, n, open, a, c, d FROM t; DELETE FROM t WHERE id = 101; UPDATE t SET n = 7.5 WHERE id = 102;
+                   DELETE FROM by_code WHERE c = 'c40'; UPDATE by_code SET c = 'x' WHERE c = 'c39'; DELETE FROM bag WHERE n = 2";
+    database.publisher.sql(changes).await.unwrap();
+    database.catch_up().await.unwrap();
+    let run = |scan: &str| Verify::new(&database).args("--chunk-rows 10 --lag-timeout 30s --scan").arg(scan).run();
+    for scan in ["rows", "digest"] {
+        let ran = run(scan).await;
+        lines::assert_match(&ran);
+        let findings = [
+            "warning column_modifier public.bag.c",
+            "warning column_modifier public.bag.n",
+            "warning column_modifier public.by_code.c",
+            "warning column_modifier public.t.c",
+            "warning column_modifier public.t.id",
+            "warning column_modifier public.t.n",
+            "warning column_modifier public.t.open",
+            "warning no_key public.bag",
+        ];
+        assert_eq!(lines::findings(&ran), findings);
+        for table in ["bag", "by_code", "t"] {
+            let proof = lines::text(&lines::table(&ran, table)["checks"]["rows"]["proof"]);
+            assert_eq!(proof == "digest", scan == "digest", "{table}: {ran:#?}");
+        }
+    }
+
+    let damage = "UPDATE t SET n = n + 0.0001 WHERE id = 2; UPDATE t SET c = 'C6' WHERE id = 3; UPDATE t SET a = -a WHERE id = 3.5;
+                  UPDATE t SET d = ' d8' WHERE id = 4; DELETE FROM t WHERE id = 5; INSERT INTO t (id) VALUES (0.1234);
+                  UPDATE t SET id = 6.0001 WHERE id = 6; UPDATE by_code SET n = 0 WHERE c = 'c7'; INSERT INTO bag VALUES (1.0001, 'c1')";
+    database.subscriber.sql(damage).await.unwrap();
+    for scan in ["rows", "digest"] {
+        let ran = run(scan).await;
+        ran.assert_code(1);
+        assert_eq!(
+            lines::differences(&ran),
+            [
+                "bag extra keyless",
+                "by_code changed c=c7    [n]",
+                "t changed id=2.00 [n]",
+                "t changed id=3.00 [c]",
+                "t changed id=3.50 [a]",
+                "t changed id=4.00 [d]",
+                "t extra id=0.1234",
+                "t extra id=6.0001",
+                "t missing id=5.00",
+                "t missing id=6.00",
+            ]
+        );
+        assert_eq!(lines::unproven(&ran), Vec::<String>::new());
+    }
+    database.assert_nothing_left().await;
+}

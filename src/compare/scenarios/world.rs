@@ -48,6 +48,7 @@ pub(super) fn table(keyed: bool, bytes: u64, reservations: Vec<Reservation>) -> 
             columns: if keyed { vec![0] } else { vec![] },
             source: if keyed { KeySource::PrimaryKey } else { KeySource::None },
         },
+        unsent_identity: Vec::new(),
         not_implied: None,
         reservations,
     };

@@ -177,7 +177,7 @@ fn advance(snapshot: &Table, touched: &Touched) -> Vec<Vec<Option<String>>> {
 
 fn watched() -> HashMap<u32, Watched> {
     let columns = ["id", "note", "large"].map(|name| Some(name.to_owned())).to_vec();
-    HashMap::from([(TABLE, Watched { subscription: 0, columns })])
+    HashMap::from([(TABLE, Watched { subscription: 0, columns, unsent_identity: Vec::new() })])
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -308,6 +308,22 @@ fn what_the_window_cannot_tell_is_a_problem_of_the_table() {
         .collect();
     stranger.feed(&message(b'R', &[b"public\0t\0i", &half(4), &columns])).unwrap();
     assert!(matches!(problem_of(stranger), Problem::Unsupported(what) if what.contains("secret")));
+
+    // What is sent says that `id` identifies a row, and does not mention the rest of the primary key.
+    for (identity, problem) in [(b'd', true), (b'i', true), (b'f', false)] {
+        let mut partly = window();
+        partly.watched.get_mut(&TABLE).unwrap().unsent_identity = vec!["twice".to_owned()];
+        partly.feed(&relation(identity)).unwrap();
+        partly.feed(&message(b'I', &[b"N", &row(1, "a", Some("b"))])).unwrap();
+        partly.feed(&commit(100)).unwrap();
+        match partly.at(&[Lsn(1000)]).remove(&TABLE).unwrap() {
+            Ok(touched) => assert!(!problem && touched.identity == Identity::WholeRow),
+            Err(Problem::Unsupported(what)) => {
+                assert!(problem && what.contains("(twice)") && what.contains("--gate quiesced"), "{what}");
+            }
+            Err(Problem::Changed(what)) => panic!("{what}"),
+        }
+    }
 
     let mut nobody = window();
     nobody.feed(&relation(b'n')).unwrap();
