@@ -2,62 +2,64 @@
 
 use std::fmt;
 
-/// What went wrong, seen from what the caller can do about it. The kind decides the exit code and whether a piece of
-/// work is tried again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// A flag, a setting or a combination of them is not usable.
-    Usage,
-    /// No session could be opened.
-    Connect,
-    /// A session was lost after it had been opened.
-    Lost,
-    /// The role lacks a privilege.
-    Permission,
-    /// The server cancelled the statement, mostly because we asked it to.
-    Cancelled,
-    /// A lock or statement deadline of ours passed.
-    TimedOut,
-    /// A relation, a column or another object is not (any longer) there, or changed its shape under us.
-    Changed,
-    /// The server or its data do not support what was asked.
-    Unsupported,
-    /// The server sent something that does not follow its protocol, or data that contradict themselves.
-    Corrupt,
-    /// A row came back outside of the key range that it was read for.
-    OutsideChunk,
-    /// Not as many rows came as the server counts in the same snapshot.
-    Miscounted,
-    /// Any other error of a server.
-    Server,
-    /// A file could not be read or written.
-    Io,
-    /// The run was asked to stop.
-    Interrupted,
+macro_rules! kinds {
+    ($($(#[doc = $doc:literal])+ $name:ident = $code:literal,)+) => {
+        /// What went wrong, seen from what the caller can do about it. The kind decides the exit code and whether a piece of
+        /// work is tried again.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum ErrorKind {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl ErrorKind {
+            /// Every kind there is, in the order of the catalogue in the documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// A stable identifier, as it stands in the `code` of the JSON error document.
+            #[must_use]
+            pub fn code(self) -> &'static str {
+                match self { $(Self::$name => $code,)+ }
+            }
+
+            /// What it means, in one sentence.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),+).trim_ascii_start(),)+ }
+            }
+        }
+    };
 }
 
-impl ErrorKind {
-    /// A stable identifier, as it stands in the `code` of the JSON error document.
-    #[must_use]
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::Usage => "usage",
-            Self::Connect => "cannot_connect",
-            Self::Lost => "connection_lost",
-            Self::Permission => "permission_denied",
-            Self::Cancelled => "cancelled",
-            Self::TimedOut => "timed_out",
-            Self::Changed => "changed_meanwhile",
-            Self::Unsupported => "unsupported",
-            Self::Corrupt => "corrupt_data",
-            Self::OutsideChunk => "row_outside_chunk",
-            Self::Miscounted => "rows_miscounted",
-            Self::Server => "server_error",
-            Self::Io => "file_error",
-            Self::Interrupted => "interrupted",
-        }
-    }
+kinds! {
+    /// A flag, a setting or a combination of them is not usable.
+    Usage = "usage",
+    /// No session could be opened.
+    Connect = "cannot_connect",
+    /// A session was lost after it had been opened.
+    Lost = "connection_lost",
+    /// The role lacks a privilege.
+    Permission = "permission_denied",
+    /// The server cancelled the statement, mostly because we asked it to.
+    Cancelled = "cancelled",
+    /// A lock or statement deadline of ours passed.
+    TimedOut = "timed_out",
+    /// A relation, a column or another object is not (any longer) there, or changed its shape under us.
+    Changed = "changed_meanwhile",
+    /// The server or its data do not support what was asked.
+    Unsupported = "unsupported",
+    /// The server sent something that does not follow its protocol, or data that contradict themselves.
+    Corrupt = "corrupt_data",
+    /// A row came back outside of the key range that it was read for.
+    OutsideChunk = "row_outside_chunk",
+    /// Not as many rows came as the server counts in the same snapshot.
+    Miscounted = "rows_miscounted",
+    /// Any other error of a server.
+    Server = "server_error",
+    /// A file could not be read or written.
+    Io = "file_error",
+    /// The run was asked to stop.
+    Interrupted = "interrupted",
 }
 
 /// An error: a kind, a message that names the object, optionally a hint that says what to do, and its cause.
@@ -101,7 +103,7 @@ impl Error {
         self
     }
 
-    /// What can be done about it.
+    /// What went wrong.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
@@ -142,5 +144,20 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_stable_and_explained() {
+        let mut codes: Vec<_> = ErrorKind::ALL.iter().map(|kind| kind.code()).collect();
+        assert!(codes.iter().all(|code| code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
+        assert!(ErrorKind::ALL.iter().all(|kind| kind.meaning().ends_with('.')));
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), ErrorKind::ALL.len());
     }
 }

@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::exit;
@@ -26,7 +25,8 @@ pub(crate) enum Command {
     /// Compare the two sides: the main job
     #[command(after_help = exit::HELP)]
     Verify(Box<Verify>),
-    /// Show what verify would read: tables, chunks, choice of scan, exact SQL; reads no rows
+    /// Show what verify would read: tables, chunks, choice of scan, exact SQL; reads no table, and of those that are
+    /// not replicated only whether they hold a row
     #[command(after_help = exit::HELP)]
     Plan(Box<Plan>),
     /// Compare the sequences, and write the script that sets them at cutover
@@ -109,13 +109,12 @@ pub(crate) struct Preflight {
 #[derive(Args)]
 pub(crate) struct Common {
     /// The publisher, as psql takes it: a URI, keywords and values, or a database name
-    #[arg(long, value_name = "CONNINFO", env = "TRIPLECHECK_PUBLISHER", hide_env_values = true)]
-    #[arg(help_heading = "Servers")]
+    /// [variable: TRIPLECHECK_PUBLISHER]
+    #[arg(long, value_name = "CONNINFO", help_heading = "Servers")]
     publisher: Option<String>,
 
-    /// The subscriber
-    #[arg(long, value_name = "CONNINFO", env = "TRIPLECHECK_SUBSCRIBER", hide_env_values = true)]
-    #[arg(help_heading = "Servers")]
+    /// The subscriber [variable: TRIPLECHECK_SUBSCRIBER]
+    #[arg(long, value_name = "CONNINFO", help_heading = "Servers")]
     subscriber: Option<String>,
 
     /// Shell command that prints a password, run at every connect with TRIPLECHECK_SIDE, PGHOST, PGPORT, PGUSER and
@@ -123,7 +122,8 @@ pub(crate) struct Common {
     #[arg(long, value_name = "COMMAND", help_heading = "Servers")]
     password_command: Option<String>,
 
-    /// TOML file with the same settings; flags and environment go before it
+    /// TOML file with the same settings; flags take precedence over it, and it takes precedence over the variables
+    /// TRIPLECHECK_PUBLISHER and TRIPLECHECK_SUBSCRIBER
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
@@ -213,9 +213,8 @@ where
 impl Common {
     pub(crate) fn settings(&self) -> RawSettings {
         RawSettings {
-            // An empty variable is one that is not set.
-            publisher: self.publisher.clone().filter(|conninfo| !conninfo.is_empty()),
-            subscriber: self.subscriber.clone().filter(|conninfo| !conninfo.is_empty()),
+            publisher: self.publisher.clone(),
+            subscriber: self.subscriber.clone(),
             password_command: self.password_command.clone(),
             ..RawSettings::default()
         }
@@ -282,7 +281,7 @@ impl Command {
         }
     }
 
-    /// What flags and environment say.
+    /// What the flags say.
     pub(crate) fn settings(&self) -> RawSettings {
         match self {
             Self::Verify(verify) => verify.settings(),
@@ -313,10 +312,8 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Parsed, clap::Error> {
 }
 
 fn exposes(matches: &ArgMatches, flag: &str) -> bool {
-    matches.subcommand().is_some_and(|(_, matches)| {
-        matches.value_source(flag) == Some(ValueSource::CommandLine)
-            && matches.get_one::<String>(flag).is_some_and(|conninfo| holds_password(conninfo))
-    })
+    let conninfo = matches.subcommand().and_then(|(_, matches)| matches.get_one::<String>(flag));
+    conninfo.is_some_and(|conninfo| holds_password(conninfo))
 }
 
 /// Whether JSON was asked for, on a command line that clap may not have understood.

@@ -5,7 +5,7 @@ use tracing_subscriber::EnvFilter;
 use super::progress::Progress;
 use crate::error::{Error, ErrorKind, Result};
 
-/// A filter in the syntax of `tracing_subscriber::EnvFilter`; goes before `-v`.
+/// A filter in the syntax of `tracing_subscriber::EnvFilter`; takes precedence over `-v`.
 const VARIABLE: &str = "TRIPLECHECK_LOG";
 
 /// Starts logging: warnings, and more with every `-v`. Only this crate's lines: those of others may quote statements.

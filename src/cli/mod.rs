@@ -151,7 +151,7 @@ fn perform(parsed: &Parsed, progress: &Progress, signal: &mut Option<Signal>) ->
     result
 }
 
-/// What flags, environment and the configuration file say.
+/// What the flags and the configuration file say; the variables that stand in for both are for the validation.
 fn settings(command: &Command) -> Result<RawSettings> {
     let mut settings = command.settings();
     if let Some(path) = &command.common().config {

@@ -6,7 +6,7 @@
 
 mod aside;
 mod case;
-mod causes;
+pub mod causes;
 mod digesting;
 mod drill;
 mod figures;

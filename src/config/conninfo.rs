@@ -87,8 +87,8 @@ impl ConnectOptions {
         })
     }
 
-    /// The same with a command that prints the password: goes before `PGPASSWORD` and the password file, but not before a
-    /// password that the connection string or its service holds.
+    /// The same with a command that prints the password: it takes precedence over `PGPASSWORD` and the password file, but not
+    /// over a password that the connection string or its service holds.
     #[must_use]
     pub fn with_password_command(self, command: &str) -> Self {
         if self.password_written {

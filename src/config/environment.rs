@@ -22,7 +22,8 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The environment of this process: the only place of the crate that reads it.
+    /// The environment of this process: the only place that reads it but [`cli`](crate::cli), which looks at `TERM` and
+    /// `TRIPLECHECK_LOG`.
     ///
     /// Kept are the variables that mean something here: `PG*` (PostgreSQL manual, "Environment Variables" of libpq) and
     /// `TRIPLECHECK_*`. The user is the one that libpq would take, the owner of the process by the user database; where

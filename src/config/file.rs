@@ -89,6 +89,17 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_names_every_key() {
+        let error = read("nothing = 1").unwrap_err();
+        let keys: Vec<_> = error.message().split('`').skip(1).step_by(2).filter(|key| *key != "nothing").collect();
+        assert!(keys.len() > 10 && keys.contains(&"snapshot-age-max"), "{error}");
+        let readme = include_str!("../../README.md").split_once("the keys are ").expect("the list").1;
+        let readme = readme.split_once("Any other is an error").expect("its end").0;
+        let named: Vec<_> = readme.split('`').skip(1).step_by(2).collect();
+        assert_eq!(named, keys);
+    }
+
+    #[test]
     fn mistakes_are_placed_and_secrets_are_not_repeated() {
         let cases = [
             ("job = 8", "nightly.toml, line 1, column 1: unknown field `job`"),

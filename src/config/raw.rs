@@ -18,9 +18,9 @@ use super::settings::{
 use crate::error::{Error, ErrorKind, Result};
 use crate::side::{Side, Sides};
 
-/// The variable that stands in for `--publisher`.
+/// The variable that stands in for the publisher where neither a flag nor the file names it.
 pub const PUBLISHER_VARIABLE: &str = "TRIPLECHECK_PUBLISHER";
-/// The variable that stands in for `--subscriber`.
+/// The same for the subscriber.
 pub const SUBSCRIBER_VARIABLE: &str = "TRIPLECHECK_SUBSCRIBER";
 /// The longest wait for a sync point that makes sense: a run is not a daemon.
 pub const MAX_LAG_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -28,6 +28,8 @@ pub const MAX_LAG_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 pub const MAX_SNAPSHOT_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Settings that nobody has checked yet. `None` is "not given"; the names are those of the flags.
+///
+/// Flags take precedence over the file ([`RawSettings::or`]), and that over the variables ([`RawSettings::validate`]).
 ///
 /// [`fmt::Debug`] does not show the connection strings.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
@@ -55,7 +57,7 @@ pub struct RawSettings {
     pub chunk_rows: Option<u64>,
     /// `rows`, `digest` or `digest64`.
     pub scan: Option<String>,
-    /// `quiesced` or `none`.
+    /// `live`, `quiesced` or `none`.
     pub gate: Option<String>,
     /// A duration such as `5m`.
     pub lag_timeout: Option<String>,
@@ -178,7 +180,8 @@ impl RawSettings {
     pub(super) fn server(&self, side: Side, environment: &Environment) -> Result<ConnectOptions> {
         let missing = || {
             let variable = variable(side);
-            usage(format!("no {side} is given")).with_hint(format!("give --{side} CONNINFO, or set {variable}"))
+            usage(format!("no {side} is given"))
+                .with_hint(format!("give --{side} CONNINFO, name it in the --config file, or set {variable}"))
         };
         self.server_if_given(side, environment)?.ok_or_else(missing)
     }

@@ -65,7 +65,8 @@ pub(crate) async fn approach(
     Ok(accept_caught_up(&Caught { writers: &[], target, progress: &progress }))
 }
 
-/// One attempt with a slot. Whatever comes of it, the keepers' transactions are left to [`release`] unless it was accepted.
+/// One attempt with a slot. Unless it was accepted, and also where it failed, it is for the caller to end the keepers'
+/// transactions.
 pub(crate) async fn attempt(
     control: Sides<&Session>,
     keepers: &Keepers,

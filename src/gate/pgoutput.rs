@@ -203,7 +203,8 @@ impl<'a> Input<'a> {
         Ok(Lsn(u64::from_be_bytes(self.array()?)))
     }
 
-    /// A text that ends with a NUL byte. Names are in the encoding of the session, which is UTF-8 or not asked for.
+    /// A text that ends with a NUL byte. Names are in the encoding of the session: UTF-8, or as they are stored where either
+    /// server is SQL_ASCII. There, a name of a published table or column that is not UTF-8 keeps the gate from being reached.
     fn text(&mut self) -> Result<String> {
         let length = self.0.iter().position(|&byte| byte == 0).ok_or_else(malformed)?;
         let text = String::from_utf8(self.take(length)?.to_vec()).map_err(|_| malformed())?;

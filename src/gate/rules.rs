@@ -152,10 +152,10 @@ impl fmt::Display for NotYet {
             Self::Committing { pid: None } => f.write_str(
                 "a prepared transaction to end: it may have been committing when the temporary slot was made",
             ),
-            Self::Undecided => write!(
-                f,
-                "fewer transactions to end between what the subscriber certainly holds and what it may hold (where the \
-                 position of its replication origin is told, there are none)"
+            // With the privilege, what is in doubt is what was being applied while the origin was asked, also of two-phase commits.
+            Self::Undecided => f.write_str(
+                "fewer transactions to be in doubt: too many may or may not be in the subscriber's snapshot; EXECUTE on \
+                 pg_replication_origin_progress(text, boolean) there settles all but those that are being applied",
             ),
             Self::Undecodable { error } => {
                 write!(f, "the changes between the two snapshots, which cannot be decoded: {error}")
@@ -337,6 +337,16 @@ mod tests {
         assert!(matches!(still(900, &later, &[], None), Err(NotYet::Moved { .. })));
         assert!(matches!(still(900, &later, &[], Some(1)), Err(NotYet::Moved { .. })));
         assert_eq!(still(900, &later, &[], Some(0)), Ok(Stillness::NothingDecoded));
+    }
+
+    #[test]
+    fn what_is_in_doubt_is_said_with_what_settles_it() {
+        let waited = format!("waited 5 s for {}", NotYet::Undecided);
+        assert_eq!(
+            waited,
+            "waited 5 s for fewer transactions to be in doubt: too many may or may not be in the subscriber's snapshot; EXECUTE \
+             on pg_replication_origin_progress(text, boolean) there settles all but those that are being applied"
+        );
     }
 
     #[test]

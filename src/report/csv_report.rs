@@ -110,10 +110,19 @@ mod tests {
     use super::*;
     use crate::report::fixtures;
 
+    /// Asserts that docs/reports.md shows the names of these columns.
+    #[track_caller]
+    fn assert_documented(document: &[u8]) {
+        let names = std::str::from_utf8(document).unwrap().lines().next().unwrap();
+        let shown = include_str!("../../docs/reports.md").contains(&format!("```csv\n{names}\n```\n"));
+        assert!(shown, "docs/reports.md does not show {names}");
+    }
+
     #[test]
     fn listed_rows() {
         let mut out = Vec::new();
         differences(&fixtures::different(), &mut out).unwrap();
+        assert_documented(&out);
         insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r#"
         schema,table,kind,key,columns,representation_only,row_digest,publisher,subscriber
         public,Event log,extra,{},,false,0000000000000000000000000000000000000000000000000000000000000000,,
@@ -138,6 +147,7 @@ mod tests {
     fn ledger() {
         let mut out = Vec::new();
         chunks(&fixtures::ledger(), &mut out).unwrap();
+        assert_documented(&out);
         insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r#"
         schema,table,chunk,from,to,bucket,of,sync_point,verdict,publisher_rows,subscriber_rows,publisher_digest,subscriber_digest
         public,orders,0,,"{""code"":""a,\""b\"""",""id"":""5""}",,,1,match,65536,65535,abababababababababababababababababababababababababababababababab,cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd

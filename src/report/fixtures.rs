@@ -29,6 +29,27 @@ pub(crate) fn tool() -> Tool {
     Tool { name: "triplecheck".into(), version: "0.1.0".into() }
 }
 
+/// All settings, as a run without flags but `--gate quiesced` states them.
+fn settings() -> BTreeMap<String, serde_json::Value> {
+    let settings = object(json!({
+        "subscription": [],
+        "table": [],
+        "exclude_table": [],
+        "scope": "database",
+        "checks": ["count", "max", "sum", "sequence", "rows"],
+        "jobs": 4,
+        "chunk_rows": null,
+        "scan": "rows",
+        "gate": "quiesced",
+        "lag_timeout_seconds": 300,
+        "snapshot_age_max_seconds": 900,
+        "samples": 100,
+        "show_values": false,
+        "tables": [],
+    }));
+    settings.into_iter().collect()
+}
+
 pub(crate) fn table(name: &str) -> TableOutcome {
     let figure =
         FigureCheck { verdict: Verdict::Match, publisher: Some("1000000".into()), subscriber: Some("1000000".into()) };
@@ -87,7 +108,7 @@ pub(crate) fn matching() -> Outcome {
         profile: None,
         started_at: "2026-11-23T01:00:00Z".into(),
         finished_at: "2026-11-23T01:00:12Z".into(),
-        settings: BTreeMap::from([("gate".to_owned(), json!("quiesced"))]),
+        settings: settings(),
         excluded: vec![],
         publisher: server("db1.example.org", "14.23"),
         subscriber: server("db2.example.org", "16.4"),
@@ -208,11 +229,23 @@ fn differing_orders() -> TableOutcome {
             },
         ],
     });
-    orders.causes = vec![Cause {
-        code: "written_on_subscriber".into(),
-        message: "rows were changed on the subscriber itself; revoke write privileges there.".into(),
-        evidence: "the rows carry no replication origin".into(),
-    }];
+    let cause = |code: &str, message: &str, evidence: &str| Cause {
+        code: code.into(),
+        message: message.into(),
+        evidence: evidence.into(),
+    };
+    orders.causes = vec![
+        cause(
+            "rows_changed",
+            "updates were lost (ALTER SUBSCRIPTION ... SKIP, a wrong restore point), or rows were written on the subscriber",
+            "rows that differ: 2",
+        ),
+        cause(
+            "rows_missing",
+            "inserts were lost (a slot created after the copy, a skipped transaction), or rows were deleted on the subscriber",
+            "rows on the publisher only: 1",
+        ),
+    ];
     orders
 }
 
@@ -260,26 +293,48 @@ pub(crate) fn different() -> Outcome {
         unread(
             "invoices",
             Reason::PermissionDenied,
-            "the role checker may not read public.invoices on the subscriber.",
+            "role \"checker\" may not read public.invoices on the subscriber: GRANT SELECT ON \"public\".\"invoices\" TO \"checker\"",
         ),
         differing_orders(),
     ];
     if let Some(sequence) = outcome.sequences.first_mut() {
         sequence.verdict = Verdict::Different;
         sequence.subscriber_next = Some("1".into());
-        sequence.message = Some("the next order on the subscriber would take an id that exists".into());
+        sequence.message = Some(
+            "sequence public.orders_id_seq is 1000000 behind on the subscriber: it would hand out values again that the \
+             publisher has used"
+                .into(),
+        );
     }
-    let finding = |code: &str, severity, object: &str| Finding {
+    let finding = |code: &str, severity, object: &str, message: &str, hint: &str| Finding {
         code: code.into(),
         severity,
         object: object.into(),
-        message: format!("seen on {object}"),
-        hint: "look at it.".into(),
+        message: message.into(),
+        hint: hint.into(),
     };
     outcome.findings = vec![
-        finding("extra_column", Severity::Info, "public.orders.x"),
-        finding("no_key", Severity::Warning, "public.\"Event log\""),
-        finding("large_objects", Severity::Error, "pg_largeobject"),
+        finding(
+            "extra_column",
+            Severity::Info,
+            "public.orders.x",
+            "column x of public.orders exists on the subscriber only",
+            "nothing to do if that is meant",
+        ),
+        finding(
+            "no_key",
+            Severity::Warning,
+            "public.\"Event log\"",
+            "no key identifies the rows of public.\"Event log\"; it is compared as a multiset",
+            "add a primary key: differences are then named by it, and found with less reading",
+        ),
+        finding(
+            "permission_denied",
+            Severity::Error,
+            "public.invoices",
+            "role \"checker\" may not read public.invoices on the subscriber",
+            "GRANT SELECT ON \"public\".\"invoices\" TO \"checker\"",
+        ),
     ];
     outcome.excluded = vec!["public.audit".into(), "public.cache".into(), "public.x\u{7}".into()];
     outcome

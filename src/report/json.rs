@@ -91,7 +91,9 @@ pub(crate) fn causes(error: &Error) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::FINDINGS;
     use crate::report::{fixtures, fixtures_ops};
+    use crate::run::{CAUSES, TABLE_CAUSES};
 
     #[test]
     fn every_outcome_goes_there_and_back() {
@@ -102,12 +104,33 @@ mod tests {
         }
     }
 
+    /// What is shown to people is what they will find.
+    #[test]
+    fn the_fixtures_use_codes_that_exist() {
+        fn assert_known<'a>(codes: impl Iterator<Item = &'a String>, table: &[(&str, &str)]) {
+            for code in codes {
+                assert!(table.iter().any(|(known, _)| known == code), "{code}");
+            }
+        }
+        for outcome in fixtures::all() {
+            assert_known(outcome.findings.iter().map(|finding| &finding.code), FINDINGS);
+            let causes = outcome.tables.iter().flat_map(|table| &table.causes);
+            assert_known(causes.map(|cause| &cause.code), TABLE_CAUSES);
+        }
+        for outcome in [fixtures_ops::lag(), fixtures_ops::lag_stalled()] {
+            let causes = outcome.subscriptions.iter().flat_map(|lag| &lag.causes).chain(&outcome.causes);
+            assert_known(causes.map(|cause| &cause.code), CAUSES);
+        }
+        assert_known(fixtures_ops::sequences().findings.iter().map(|finding| &finding.code), FINDINGS);
+    }
+
     #[test]
     fn the_documented_document() {
         let mut outcome = fixtures::different();
         outcome.tables.retain(|table| table.name == "orders");
         outcome.findings.truncate(1);
         outcome.excluded.truncate(1);
+        outcome.settings.insert("exclude_table".to_owned(), serde_json::json!(outcome.excluded));
         if let Some(rows) = &mut outcome.tables[0].checks.rows {
             // Those without values, which stand in a report only if asked for.
             rows.samples.retain(|sample| sample.publisher.is_none());

@@ -280,7 +280,7 @@ mod tests {
           public.invoices                       -       -  unproven   permission_denied
           public.orders       1,000,000 / 999,999      61  DIFFERENT  1 missing, 2 changed
 
-        public.invoices: unproven, permission_denied: the role checker may not read public.invoices on the subscriber
+        public.invoices: unproven, permission_denied: role "checker" may not read public.invoices on the subscriber: GRANT SELECT ON "public"."invoices" TO "checker"
 
         public."Event log": 12 extra; 1 of 64 chunks differ
           besides  unproven, column_not_comparable: column payload is json on the publisher and text on the subscriber
@@ -308,15 +308,16 @@ mod tests {
                    publisher  a;b=NULL note='first\nsecond \u{1b}[31m'
                    subscriber a;b='' note='it\'s'
           row      key id=999001 changed: price (representation only)
-          cause    written_on_subscriber: rows were changed on the subscriber itself; revoke write privileges there (the rows carry no replication origin)
+          cause    rows_changed: updates were lost (ALTER SUBSCRIPTION ... SKIP, a wrong restore point), or rows were written on the subscriber (rows that differ: 2)
+          cause    rows_missing: inserts were lost (a slot created after the copy, a skipped transaction), or rows were deleted on the subscriber (rows on the publisher only: 1)
 
           sequence              publisher next  subscriber next  result
-          public.orders_id_seq         1000001                1  DIFFERENT  the next order on the subscriber would take an id that exists
+          public.orders_id_seq         1000001                1  DIFFERENT  sequence public.orders_id_seq is 1000000 behind on the subscriber: it would hand out values again that the publisher has used
 
-        error     pg_largeobject [large_objects]: seen on pg_largeobject
-                  hint: look at it
-        warning   public."Event log" [no_key]: seen on public."Event log"
-                  hint: look at it
+        error     public.invoices [permission_denied]: role "checker" may not read public.invoices on the subscriber
+                  hint: GRANT SELECT ON "public"."invoices" TO "checker"
+        warning   public."Event log" [no_key]: no key identifies the rows of public."Event log"; it is compared as a multiset
+                  hint: add a primary key: differences are then named by it, and found with less reading
         info      1 finding for information, in the JSON report
 
         excluded  public.audit, public.cache, public.x\u{7}

@@ -211,6 +211,11 @@ fn unpaired(unpaired: &Unpaired) -> TableOutcome {
     }
 }
 
+/// Seconds as they were given: a whole number, unless there is a fraction.
+fn seconds(duration: Duration) -> Value {
+    if duration.subsec_nanos() == 0 { json!(duration.as_secs()) } else { json!(duration.as_secs_f64()) }
+}
+
 /// The settings in force, without secrets.
 fn settings(config: &Config) -> BTreeMap<String, Value> {
     let CheckSet { count, max, sum, sequence, rows } = config.checks;
@@ -229,10 +234,49 @@ fn settings(config: &Config) -> BTreeMap<String, Value> {
         ("chunk_rows".to_owned(), json!(config.chunk_rows)),
         ("scan".to_owned(), json!(config.scan)),
         ("gate".to_owned(), json!(config.gate)),
-        ("lag_timeout_seconds".to_owned(), json!(config.lag_timeout.as_secs())),
-        ("snapshot_age_max_seconds".to_owned(), json!(config.snapshot_age_max.as_secs())),
+        ("lag_timeout_seconds".to_owned(), seconds(config.lag_timeout)),
+        ("snapshot_age_max_seconds".to_owned(), seconds(config.snapshot_age_max)),
         ("samples".to_owned(), json!(config.samples)),
         ("show_values".to_owned(), json!(config.show_values)),
         ("tables".to_owned(), json!(config.mappings)),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Environment, RawSettings};
+
+    fn given(raw: RawSettings) -> BTreeMap<String, Value> {
+        let server = Some("host=h dbname=shop user=checker password=sesame".to_owned());
+        let raw = RawSettings { publisher: server.clone(), subscriber: server, ..raw };
+        settings(&raw.validate(&Environment::default()).unwrap())
+    }
+
+    #[test]
+    fn a_fraction_of_a_second_is_not_lost_and_whole_ones_stay_whole_numbers() {
+        let timeouts = |lag: &str, age: &str| {
+            let text = |text: &str| Some(text.to_owned());
+            let raw = RawSettings { lag_timeout: text(lag), snapshot_age_max: text(age), ..RawSettings::default() };
+            let given = given(raw);
+            ["lag_timeout_seconds", "snapshot_age_max_seconds"].map(|key| given[key].to_string())
+        };
+        assert_eq!(timeouts("500ms", "1s 250ms"), ["0.5", "1.25"]);
+        assert_eq!(timeouts("90s", "1h"), ["90", "3600"]);
+    }
+
+    /// All of them, and nothing else: neither a server nor its password.
+    #[test]
+    fn the_documentation_shows_every_setting() {
+        let documentation = include_str!("../../docs/reports.md");
+        let example =
+            documentation.split_once("<!-- json: verify -->\n```json\n").unwrap().1.split_once("```").unwrap().0;
+        let example: Value = serde_json::from_str(example).unwrap();
+        let raw = RawSettings {
+            gate: Some("quiesced".to_owned()),
+            exclude_table: Some(vec!["public.audit".to_owned()]),
+            ..RawSettings::default()
+        };
+        assert_eq!(json!(given(raw)), example["settings"]);
+    }
 }

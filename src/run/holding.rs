@@ -12,6 +12,7 @@ use crate::catalog::Subscription;
 use crate::connect::Session;
 use crate::error::{ErrorKind, Result};
 use crate::gate::Keepers;
+use crate::run::figures::count;
 use crate::run::outcome::Held;
 use crate::side::{Side, Sides};
 use crate::sql;
@@ -118,7 +119,10 @@ impl Holding {
         if let (Some(xids), Some(from)) = (xids, *from)
             && xids.saturating_sub(from) > XIDS_MAX
         {
-            return Some(format!("its snapshots keep the {side} from vacuuming behind {XIDS_MAX} transactions"));
+            return Some(format!(
+                "its snapshots hold back vacuum by {} transactions more than when they were taken, on the {side}",
+                count(xids - from)
+            ));
         }
         if side == Side::Subscriber {
             return None;
@@ -185,7 +189,10 @@ mod tests {
             // Somebody else's snapshot, or a prepared transaction, is older by far.
             assert_eq!(at(50_000_000), None);
             assert_eq!(at(50_000_000 + XIDS_MAX), None);
-            assert!(at(50_000_001 + XIDS_MAX).unwrap().contains(side.name()));
+            let said = format!(
+                "its snapshots hold back vacuum by 10,000,001 transactions more than when they were taken, on the {side}"
+            );
+            assert_eq!(at(50_000_001 + XIDS_MAX), Some(said));
         }
     }
 

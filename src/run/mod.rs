@@ -29,6 +29,7 @@ mod servers;
 mod testing;
 mod verify;
 
+pub use crate::compare::causes::TABLE_CAUSES;
 pub use crate::compare::{
     Cause, Checks, ChunkRecord, ColumnCheck, DifferenceKind, DigestCheck, FigureCheck, RowCounts, RowsCheck, RowsProof,
     Sample, TableOutcome, Unsettled,

@@ -51,7 +51,7 @@ pub struct Outcome {
     pub tables: Vec<TableOutcome>,
     /// The sequences, by schema and name.
     pub sequences: Vec<SequenceOutcome>,
-    /// Objects that replication does not carry and that hold something, beside tables (large objects, ...).
+    /// What a careful reader should know besides: codes of [`FINDINGS`](crate::catalog::FINDINGS).
     pub findings: Vec<Finding>,
     /// What was read.
     pub totals: Totals,
@@ -155,9 +155,9 @@ pub struct Held {
     pub publisher_xids: Option<u64>,
     /// The same on the subscriber.
     pub subscriber_xids: Option<u64>,
-    /// WAL in bytes that the publisher keeps for the subscription's slot.
+    /// WAL in bytes that the publisher keeps for the slot of a subscription: of the one that it keeps most for.
     pub retained_bytes: Option<u64>,
-    /// The last `wal_status` of that slot.
+    /// The worst `wal_status` among the slots of the subscriptions when they were last looked at.
     pub wal_status: Option<String>,
 }
 

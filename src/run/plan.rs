@@ -1,4 +1,5 @@
-//! `plan`: what `verify` would read. Reads the catalogs, and no row.
+//! `plan`: what `verify` would read. Reads the catalogs, and of tables that replication does not carry or that the subscriber
+//! lacks whether they hold a row.
 
 use std::sync::Arc;
 
@@ -48,6 +49,29 @@ pub async fn plan(config: Config, stop: CancellationToken) -> Result<PlanOutcome
 }
 
 fn planned(table: &TableContext, config: &Config) -> PlannedTable {
+    let (pair, shape) = (&table.pair, &table.shape);
+    let unreadable = pair.reservations.iter().find(|reservation| !reservation.readable);
+    let reservation = unreadable.or(pair.reservations.first());
+    let planned = PlannedTable {
+        schema: pair.name.schema.clone(),
+        name: pair.name.name.clone(),
+        scan: String::new(),
+        why: String::new(),
+        key: table.column_names().iter().take(shape.key_len()).map(|&name| name.to_owned()).collect(),
+        chunks: 0,
+        chunked_by: String::new(),
+        rows_estimate: plan::estimated_rows(pair),
+        bytes_estimate: pair.relations.publisher.bytes.max(pair.relations.subscriber.bytes),
+        slices: Sides::default(),
+        statements: Sides::default(),
+        reason: reservation.map(|reservation| reservation.reason),
+        message: reservation.map(|reservation| reservation.message.clone()),
+    };
+    if unreadable.is_some() { planned } else { read(planned, table, config) }
+}
+
+/// The same with how the table would be read.
+fn read(planned: PlannedTable, table: &TableContext, config: &Config) -> PlannedTable {
     let limits = limits(config);
     let (pair, shape) = (&table.pair, &table.shape);
     let digest = table.digest.as_ref().filter(|_| config.checks.rows);
@@ -92,22 +116,8 @@ fn planned(table: &TableContext, config: &Config) -> PlannedTable {
         (None, Some(undigested)) => (plan.scan.name().to_owned(), format!("{}; not digested: {undigested}", plan.why)),
         (None, None) => (plan.scan.name().to_owned(), plan.why),
     };
-    let reservation = pair.reservations.first();
-    PlannedTable {
-        schema: pair.name.schema.clone(),
-        name: pair.name.name.clone(),
-        scan,
-        why,
-        key: table.column_names().iter().take(shape.key_len()).map(|&name| name.to_owned()).collect(),
-        chunks,
-        chunked_by: chunked_by.to_owned(),
-        rows_estimate: plan::estimated_rows(pair),
-        bytes_estimate: pair.relations.publisher.bytes + pair.relations.subscriber.bytes,
-        slices: plan.slices.as_ref().map(|slices| slices.len() as u64),
-        statements,
-        reason: reservation.map(|reservation| reservation.reason),
-        message: reservation.map(|reservation| reservation.message.clone()),
-    }
+    let slices = plan.slices.as_ref().map(|slices| slices.len() as u64);
+    PlannedTable { scan, why, chunks, chunked_by: chunked_by.to_owned(), slices, statements, ..planned }
 }
 
 /// As many chunks as a sample would cut, with bounds that say what they stand for.

@@ -1,4 +1,5 @@
-//! What `verify` would read, as `plan` tells it. No row of a user table is read for it.
+//! What `verify` would read, as `plan` tells it. No table is read for it, and of those that replication does not carry
+//! or that the subscriber lacks only whether they hold a row.
 
 use serde::{Deserialize, Serialize};
 
@@ -33,23 +34,24 @@ pub struct PlannedTable {
     pub schema: String,
     /// Name on the publisher.
     pub name: String,
-    /// `heap scan` or `key-range scan`; empty for a table that would not be read.
+    /// `heap scan` or `key-range scan`, where digests come first `digest, else ...`; empty for a table that would not be read,
+    /// of which [`Self::reason`] says why.
     pub scan: String,
-    /// Why it would be read that way.
+    /// Why it would be read that way; empty for a table that would not be read.
     pub why: String,
     /// The columns that identify a row, in key order; empty for a table without a key.
     pub key: Vec<String>,
-    /// Into how many chunks it would be cut.
+    /// Into how many chunks it would be cut; zero for a table that would not be read.
     pub chunks: u64,
-    /// What a chunk is: `key range`, `key hash` or `row hash`.
+    /// What a chunk is: `key range`, `key hash` or `row hash`; empty for a table that would not be read.
     pub chunked_by: String,
-    /// Estimated rows on the publisher.
+    /// Estimated rows on the side that has more of them.
     pub rows_estimate: u64,
-    /// Estimated bytes on disk on the publisher.
+    /// Bytes on disk (heaps with their TOAST tables) on the side that has more of them.
     pub bytes_estimate: u64,
-    /// Into how many pieces the reading of each side is cut.
+    /// Into how many pieces the reading of each side is cut; zero for a table that would not be read.
     pub slices: Sides<u64>,
-    /// The exact statements that each side would be sent to read rows.
+    /// The exact statements that each side would be sent to read rows; none for a table that would not be read.
     pub statements: Sides<Vec<String>>,
     /// Why the table cannot be `match`, where that is known already.
     pub reason: Option<Reason>,

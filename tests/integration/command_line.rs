@@ -70,6 +70,43 @@ fn without_servers_it_says_how_to_give_them() {
 }
 
 #[test]
+fn a_flag_takes_precedence_over_the_file_and_the_file_over_the_variable() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("triplecheck.toml");
+    std::fs::write(&file, "publisher = \"in_the_file=1\"\nsubscriber = \"in_the_file=1\"\n").unwrap();
+    let file = ["--config", file.to_str().unwrap()];
+    let flag = |side: &str| [format!("--{side}"), "in_the_flag=1".to_owned()];
+    // An option that does not exist is refused by name, which tells where it came from.
+    let taken = |command: &str, arguments: &[&str]| {
+        let mut command = triplecheck(&[&[command, "--format", "json"], arguments].concat());
+        command.env("TRIPLECHECK_PUBLISHER", "in_the_variable=1").env("TRIPLECHECK_SUBSCRIBER", "in_the_variable=1");
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        document(&output)["message"].as_str().unwrap().to_owned()
+    };
+    let refused = |place: &str, option: &str| format!("{place}: invalid connection option \"{option}\"");
+    for command in ["verify", "plan", "preflight", "sequences", "lag"] {
+        // Of both sides, preflight looks at the subscriber first.
+        let side = if command == "preflight" { "subscriber" } else { "publisher" };
+        let (place, flag) = (format!("--{side}"), flag(side));
+        let both = [&file[..], &[&flag[0], &flag[1]]].concat();
+        assert_eq!(taken(command, &both), refused(&place, "in_the_flag"), "{command}");
+        assert_eq!(taken(command, &file), refused(&place, "in_the_file"), "{command}");
+        let variable = format!("TRIPLECHECK_{}", side.to_uppercase());
+        assert_eq!(taken(command, &[]), refused(&variable, "in_the_variable"), "{command}");
+    }
+    // An empty flag is not one that was left out.
+    assert_eq!(taken("verify", &["--publisher", ""]), "--publisher: the connection string is empty");
+    for command in ["verify", "lag"] {
+        let output = run(&[command, "--help"]);
+        let help = stdout(&output).split_whitespace().collect::<Vec<_>>().join(" ");
+        let rule = "flags take precedence over it, and it takes precedence over the variables TRIPLECHECK_PUBLISHER and \
+                    TRIPLECHECK_SUBSCRIBER";
+        assert!(help.contains(rule), "{help}");
+    }
+}
+
+#[test]
 fn what_is_not_understood_is_a_usage_error() {
     for arguments in [&["verify", "--bogus"][..], &["bogus"], &["verify", "--jobs", "many"], &["verify", "extra"], &[]]
     {

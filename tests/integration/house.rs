@@ -11,7 +11,8 @@ const ORDER: [&str; 17] = [
 /// The roots.
 const ROOTS: usize = 5;
 
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+/// Every source file below a folder.
+pub(crate) fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {

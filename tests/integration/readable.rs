@@ -3,7 +3,7 @@
 use serde_json::json;
 use triplecheck_testbed::{Database, Lease, ReplicateOptions, Replicated, shared_pair};
 
-use crate::harness::Verify;
+use crate::harness::{Ran, Verify};
 use crate::scope::{message, tables};
 
 /// A role that may log in on both sides, and no more.
@@ -75,6 +75,78 @@ async fn a_privilege_that_is_missing() {
     ran.assert_code(3);
     assert_eq!(ran.tables(), ["public.orders match -", "public.secrets unproven permission_denied"]);
     assert!(message(&ran, "secrets").contains("row-level security"), "{ran:#?}");
+    database.assert_nothing_left().await;
+    drop_role(&database, &role).await;
+}
+
+/// What a plan says of a table: scan, chunks, slices and statements of both sides, reason.
+fn planned(ran: &Ran, name: &str) -> (String, u64, [u64; 2], usize, Option<String>) {
+    let table = ran.table(name);
+    let text = |field: &str| table[field].as_str().map(str::to_owned);
+    let slices = ["publisher", "subscriber"].map(|side| table["slices"][side].as_u64().unwrap());
+    let statements = ["publisher", "subscriber"].map(|side| table["statements"][side].as_array().unwrap().len());
+    (text("scan").unwrap(), table["chunks"].as_u64().unwrap(), slices, statements.iter().sum(), text("reason"))
+}
+
+#[tokio::test]
+async fn a_plan_tells_the_larger_side_and_what_would_not_be_read() {
+    let lease = shared_pair(14, 16).shared().await.unwrap();
+    let database = lease.database("planned").await.unwrap();
+    tables(&database, &["orders", "parcels", "secrets"]).await;
+    // Else the sizes may change while they are looked at.
+    let fixed = |table: &str| format!("ALTER TABLE {table} SET (autovacuum_enabled = false)");
+    for table in ["orders", "parcels", "secrets"] {
+        database.both(&fixed(table)).await.unwrap();
+    }
+    let more =
+        "INSERT INTO parcels SELECT i, 'gone' FROM generate_series(1001, 20000) i; DELETE FROM parcels WHERE id > 1000";
+    database.publisher.sql(more).await.unwrap();
+    database.replicate(ReplicateOptions::default()).await.unwrap();
+    database.subscriber.sql("INSERT INTO orders SELECT i, 'extra' FROM generate_series(1001, 20000) i").await.unwrap();
+    // Nothing is replicated any more that would miss it.
+    database.publisher.sql("ALTER TABLE parcels ADD COLUMN weight int").await.unwrap();
+    database.both("ANALYZE").await.unwrap();
+    let role = plain_role(&database).await;
+    database.both(&format!("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")).await.unwrap();
+    database.subscriber.sql(&format!("REVOKE SELECT ON secrets FROM {role}")).await.unwrap();
+    let plan = || {
+        let conninfo = |side: &Database| side.conninfo_as(&role);
+        Verify::between(&conninfo(&database.publisher), &conninfo(&database.subscriber)).plan()
+    };
+
+    let ran = plan().run().await;
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    for (name, rows, side, other) in [
+        ("orders", 19_100, &database.subscriber, &database.publisher),
+        ("parcels", 100, &database.publisher, &database.subscriber),
+    ] {
+        let size = format!("SELECT pg_table_size('{name}')");
+        let sizes = [side.value(&size).await.unwrap(), other.value(&size).await.unwrap()];
+        let [more, less]: [u64; 2] = sizes.map(|size| size.parse().unwrap());
+        assert!(more > 2 * less, "{name}: {more} and {less}");
+        let table = ran.table(name);
+        assert_eq!((&table["rows_estimate"], &table["bytes_estimate"]), (&json!(rows), &json!(more)), "{table:#}");
+    }
+    // The figures and the rows, on each side.
+    assert_eq!(planned(&ran, "orders"), ("heap scan".to_owned(), 1, [1, 1], 4, None));
+    // What cannot be proven may be worth reading all the same.
+    let reason = Some("column_not_comparable".to_owned());
+    assert_eq!(planned(&ran, "parcels"), ("heap scan".to_owned(), 1, [1, 1], 4, reason));
+    let reason = Some("permission_denied".to_owned());
+    assert_eq!(planned(&ran, "secrets"), (String::new(), 0, [0, 0], 0, reason));
+    assert_eq!((&ran.table("secrets")["why"], &ran.table("secrets")["chunked_by"]), (&json!(""), &json!("")));
+
+    let text = plan().text().await;
+    let grid = text.stdout.lines().find(|line| line.trim_start().starts_with("public.secrets ")).unwrap();
+    assert!(grid.ends_with("  not read"), "{grid}");
+    assert!(text.stdout.contains("  unproven   permission_denied: "), "{}", text.stdout);
+    assert!(!text.stdout.contains("FROM ONLY \"public\".\"secrets\""), "{}", text.stdout);
+    let closing = text.stdout.lines().last().unwrap();
+    let claim = "PLAN: verify would read 2 tables in 2 chunks, at most about 19,200 rows and ";
+    assert!(
+        closing.starts_with(claim) && closing.contains(" on each side; 2 tables cannot be proven to match"),
+        "{closing}"
+    );
     database.assert_nothing_left().await;
     drop_role(&database, &role).await;
 }
