@@ -19,8 +19,8 @@ pub use position::Position;
 pub use range::{ChunkRange, KeyText};
 pub use slices::{Slice, slices};
 pub use statement::{
-    CUT, Reading, Source, WHOLE, column_names, count_statement, heap_check, rows_statement, sample_statement,
-    select_list, source, statement,
+    CUT, Reading, Source, WHOLE, column_names, count_statement, heap_check, rows_statement, sample_statement, source,
+    statement,
 };
 
 use std::num::NonZeroU64;
