@@ -265,12 +265,5 @@ async fn bracketed(keepers: &Keepers, request: &Request<'_>) -> Result<Taken> {
 
 /// Makes the temporary slot that the window is decoded from.
 pub(crate) async fn slot(control: Sides<&Session>, request: &Request<'_>) -> Result<TempSlot> {
-    let [first, others @ ..] = request.subscriptions else {
-        return Err(Error::new(ErrorKind::Usage, "no subscription joins the two sides, so there is nothing to decode"));
-    };
-    if let Some(other) = others.iter().find(|other| other.origin != first.origin) {
-        let message = format!("subscriptions {} and {} have different origin options", first.name, other.name);
-        return Err(Error::new(ErrorKind::Usage, message).with_hint("verify them one by one with --subscription"));
-    }
-    slot::make(control.publisher, first, request).await
+    slot::make(control.publisher, slot::source(request.subscriptions)?, request).await
 }

@@ -153,9 +153,12 @@ pub(super) async fn attempt(
     })
 }
 
-/// A temporary copy of the first subscription's slot, in a session of its own.
+/// A temporary copy of a subscription's slot, in a session of its own.
 async fn copied_slot(request: &Request<'_>) -> Result<Option<Session>> {
-    let Some(source) = request.subscriptions.first() else { return Ok(None) };
+    if request.subscriptions.is_empty() {
+        return Ok(None);
+    }
+    let source = slot::source(request.subscriptions)?;
     let session = (request.slot_session)().await?;
     slot::copy(&session, source).await?;
     Ok(Some(session))

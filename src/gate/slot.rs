@@ -46,6 +46,23 @@ pub(crate) fn name(session: &Session) -> String {
     format!("triplecheck_{}", session.backend_pid())
 }
 
+/// The subscription whose slot shows what the others got as well: pgoutput takes one origin option for all.
+///
+/// # Errors
+/// Where their options differ, or there is none.
+pub(crate) fn source(subscriptions: &[Subscription]) -> Result<&Subscription> {
+    let [first, others @ ..] = subscriptions else {
+        return Err(Error::new(ErrorKind::Usage, "no subscription joins the two sides, so there is nothing to decode"));
+    };
+    match others.iter().find(|other| other.origin != first.origin) {
+        None => Ok(first),
+        Some(other) => {
+            let message = format!("subscriptions {} and {} have different origin options", first.name, other.name);
+            Err(Error::new(ErrorKind::Usage, message).with_hint("verify them one by one with --subscription"))
+        }
+    }
+}
+
 /// Copies a subscription's slot.
 ///
 /// Copied, not created: creation waits for every running transaction, of other databases, too. Two slots that differ only
@@ -154,5 +171,24 @@ mod tests {
         assert!(creates_whole(170_000));
         assert!(creates_whole(180_004));
         assert!(!creates_whole(110_022));
+    }
+
+    #[test]
+    fn one_slot_shows_what_subscriptions_of_one_origin_option_got() {
+        let subscription = |name: &str, origin: Option<&str>| Subscription {
+            oid: 1,
+            name: name.to_owned(),
+            slot: name.to_owned(),
+            publications: Vec::new(),
+            enabled: true,
+            two_phase: false,
+            origin: origin.map(str::to_owned),
+        };
+        let of = |subscriptions: &[Subscription]| source(subscriptions).map(|found| found.name.clone());
+        assert_eq!(of(&[subscription("a", None), subscription("b", None)]).unwrap(), "a");
+        // Of what another server wrote, the slot would show nothing, and one subscription got it.
+        let error = of(&[subscription("a", Some("none")), subscription("b", None)]).unwrap_err();
+        assert_eq!(error.to_string(), "subscriptions a and b have different origin options");
+        assert!(of(&[]).is_err());
     }
 }

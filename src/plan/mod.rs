@@ -22,7 +22,7 @@ pub use sample::{KeySample, SampleSpec, sample_spec};
 pub use slices::{Slice, slices};
 pub use statement::{
     CUT, Reading, Source, WHOLE, column_names, count_statement, heap_check, rows_statement, sample_statement,
-    select_list, statement, write_source,
+    statement, write_source,
 };
 
 use std::num::NonZeroU64;

@@ -25,8 +25,7 @@ pub const WHOLE: char = '=';
 pub const CUT: char = '<';
 
 /// The select list of a reading.
-#[must_use]
-pub fn select_list(pair: &TablePair, shape: &Shape, side: Side, reading: &Reading) -> String {
+fn select_list(pair: &TablePair, shape: &Shape, side: Side, reading: &Reading) -> String {
     let mut list = shape.select_list(side);
     if *reading != Reading::Image {
         list.push("tableoid".to_owned());
