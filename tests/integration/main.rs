@@ -39,6 +39,7 @@ mod psql;
 mod publications;
 mod readable;
 mod referee;
+mod refused_sessions;
 mod remedies;
 mod restore_point;
 mod review;
