@@ -17,6 +17,8 @@ use rows::{Change, Mapping, Rows, apply};
 
 /// Bytes of changed rows that a window may hold: half of what a run may use besides its streams.
 pub(crate) const WINDOW_BYTES_MAX: usize = 16 << 20;
+/// What to do about a table whose changes cannot be had.
+pub(crate) const QUIET: &str = "verify it again at a quieter moment, or while nobody writes (--gate quiesced)";
 /// What a value costs beside its text: two pointers and a length, the counts of its allocation, its share of the map.
 pub(crate) const VALUE_BYTES: usize = 48;
 

@@ -28,6 +28,7 @@ mod live;
 mod lost;
 mod majors;
 mod mapping;
+mod no_encoding;
 mod odd_keys;
 mod operations;
 mod oracle;
