@@ -14,7 +14,7 @@ use crate::catalog::{Heap, Key, KeySource, Relation, Reservation, TableIndex, Ta
 use crate::config::CheckSet;
 use crate::error::{Error, ErrorKind};
 use crate::gate::recheck::{Seen, Since, Version};
-use crate::gate::window::{Touched, Value, Values};
+use crate::gate::window::{Problem, Touched, Value, Values};
 use crate::plan::{Bound, Chunking, KeysOf, Limits, Position, Slice};
 use crate::row::testing::{builtin, column};
 use crate::row::{RowDigest, Shape, SketchKey, Tally, key_hash};
@@ -305,12 +305,18 @@ enum Fate {
 }
 
 /// Runs a case to its end: `fates` decide which job comes next and what becomes of it; once they are used up, all works.
-fn run(world: &World, mut case: Case, fates: &[(usize, Fate)]) -> Case {
+fn run(world: &World, case: Case, fates: &[(usize, Fate)]) -> Case {
+    run_beside(world, case, fates, &BTreeSet::new())
+}
+
+/// The same beside writes: at some sync points too much of the table changed.
+fn run_beside(world: &World, mut case: Case, fates: &[(usize, Fate)], too_much: &BTreeSet<u32>) -> Case {
     let mut fates = fates.iter();
+    let dropped = Err(Problem::TooLarge("changed".to_owned()));
     for point in 1..1000 {
         let by = Suspecting { since: Since { from: 1, until: 2 }, held: Arc::default() };
         case.suspecting(world.suspects.as_ref().map(|_| &by));
-        let mut jobs = case.open(point, None);
+        let mut jobs = case.open(point, too_much.contains(&point).then_some(&dropped));
         while !case.is_settled() && !case.waits_for_next() {
             if case.awaits_recheck() {
                 world.settle(&mut case);
@@ -382,6 +388,7 @@ proptest! {
         digested: bool,
         suspects in prop::option::of(prop::collection::btree_set(0_usize..60, 0..20)),
         fates in prop::collection::vec(fate(), 0..60),
+        too_much in prop::collection::btree_set(1_u32..8, 0..4),
     ) {
         let mut subscriber = base.clone();
         if !extra.is_empty() {
@@ -395,7 +402,9 @@ proptest! {
         subscriber.extend(extra);
         let world = World { rows: Sides::new(base, subscriber), keyed, overflows, suspects };
         let table = if digested { digested_table(keyed, bytes) } else { table(keyed, bytes, vec![]) };
-        let case = run(&world, Case::new(table, settings()), &fates);
+        // What changed is either known or suspected.
+        let too_much = if world.suspects.is_some() { BTreeSet::new() } else { too_much };
+        let case = run_beside(&world, Case::new(table, settings()), &fates, &too_much);
         let finished = case.finish();
         let (missing, extra, changed) = world.differences();
         let differ = missing + extra + changed > 0;
@@ -404,7 +413,13 @@ proptest! {
             Verdict::Different => prop_assert!(differ),
             Verdict::Unproven => {
                 let reason = finished.outcome.reason.unwrap();
-                let expected = [Reason::ChangedMeanwhile, Reason::SnapshotAge, Reason::ConnectionLost, Reason::KeptBlocking];
+                let expected = [
+                    Reason::ChangedMeanwhile,
+                    Reason::ChangedTooMuch,
+                    Reason::SnapshotAge,
+                    Reason::ConnectionLost,
+                    Reason::KeptBlocking,
+                ];
                 prop_assert!(expected.contains(&reason), "{reason:?} {:?}", finished.outcome.message);
                 return Ok(());
             }
@@ -477,6 +492,32 @@ fn a_table_of_which_nothing_was_sent_for_loses_no_attempt() {
         case.close(point, None);
     }
     assert_eq!(case.finish().outcome.reason, Some(Reason::SnapshotAge));
+}
+
+/// Its changes were dropped: nothing is read of it there, and it is tried again at the next sync points.
+#[test]
+fn a_table_of_which_too_much_changed_waits_and_is_unproven_in_the_end() {
+    let world = World { rows: Sides::new(vec![(1, 1)], vec![(1, 1)]), keyed: true, overflows: None, suspects: None };
+    let dropped = Err(Problem::TooLarge("changed too much".to_owned()));
+    let after = |points: u32| {
+        let mut case = Case::new(table(true, 1, vec![]), settings());
+        for point in 1..=points {
+            assert!(!case.is_settled());
+            assert!(case.open(point, Some(&dropped)).is_empty());
+            assert_ne!(case.is_settled(), case.waits_for_next());
+            case.close(point, None);
+        }
+        case
+    };
+    let case = after(2);
+    assert!(case.waits_for_next());
+    let outcome = run(&world, case, &[]).finish().outcome;
+    assert_eq!(outcome.verdict, Verdict::Match);
+    let outcome = after(3).finish().outcome;
+    assert_eq!((outcome.verdict, outcome.reason), (Verdict::Unproven, Some(Reason::ChangedTooMuch)));
+    let name = QualifiedName::new("public", "t");
+    assert_eq!(outcome.message, Some(format!("{name} changed too much")));
+    assert!(outcome.rows.is_none() && outcome.sync_points.is_empty(), "{outcome:#?}");
 }
 
 #[test]

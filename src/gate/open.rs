@@ -29,7 +29,7 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 const ATTEMPTS_BEFORE_DECODING: u32 = 3;
 /// Longest time a keeper may take to say that it is alive.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often more may have changed between the snapshots than memory holds.
+/// How often what changed between the snapshots may fail to be decoded, in time or at all.
 const WINDOWS_MAX: u32 = 3;
 
 /// A snapshot that other sessions can import while its keeper lives.

@@ -2,6 +2,7 @@
 
 mod audit;
 mod blind_spots;
+mod bulk;
 mod certificates;
 mod command_line;
 mod conninfo;
