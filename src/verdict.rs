@@ -99,6 +99,8 @@ reasons! {
     PermissionDenied = "permission_denied",
     /// The table changed its shape or was truncated while it was read, more often than we try again.
     ChangedMeanwhile = "changed_meanwhile",
+    /// More of it changed between the two snapshots than memory may hold, more often than we try again.
+    ChangedTooMuch = "changed_too_much",
     /// Reading had to give way to blocked sessions more often than we try again.
     KeptBlocking = "kept_blocking",
     /// A session was lost more often than we try again.

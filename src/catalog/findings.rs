@@ -1,6 +1,7 @@
 //! The catalogue of findings: their codes are stable, scripts match on them.
 
 use super::model::{Finding, Severity};
+use crate::side::Side;
 use crate::sql::QualifiedName;
 
 macro_rules! findings {
@@ -79,6 +80,15 @@ findings! {
     SequenceDefinition = "sequence_definition": "A sequence is defined differently on the two sides.",
     PermissionDenied = "permission_denied": "The role may not read something that was selected.",
     NotATable = "not_a_table": "What has the name of a selected table on the subscriber is not a table.",
+    SessionsRefused = "sessions_refused":
+        "A server gave fewer sessions than `--jobs` asks for: reading took longer, and nothing is less proven.",
+}
+
+/// A side that gave fewer sessions than were asked for, and what its server said.
+pub(crate) fn sessions_refused(side: Side, got: usize, asked: usize, why: &str) -> Finding {
+    let message = format!("the {side} gave no more than {got} of the {asked} sessions that --jobs asks for: {why}");
+    let hint = "raise the role's CONNECTION LIMIT or the server's max_connections, or use fewer --jobs";
+    Code::SessionsRefused.finding(Severity::Warning, &side, message, hint)
 }
 
 /// A sequence that is not safe to use while replication is live, and why.

@@ -32,7 +32,7 @@ mod versions;
 
 pub use feeds::{Feed, read_feeds};
 pub use findings::FINDINGS;
-pub(crate) use findings::{concerns_sequences, sequence_behind};
+pub(crate) use findings::{concerns_sequences, sequence_behind, sessions_refused};
 pub use model::*;
 pub use read::{Request, read};
 pub use server::read_server;

@@ -148,6 +148,13 @@ impl Case {
                 self.next_attempt(Reason::ChangedMeanwhile, message);
                 return Vec::new();
             }
+            // It was not begun, so that what was read of it at earlier sync points stays.
+            Some(Err(Problem::TooLarge(what))) => {
+                let message = format!("{name} {what}");
+                self.attempts += 1;
+                self.waits_for_next = self.attempts < ATTEMPTS_MAX;
+                return if self.waits_for_next { Vec::new() } else { self.fail(Reason::ChangedTooMuch, message) };
+            }
             Some(Err(Problem::Unsupported(what))) => {
                 let message = format!("{name} {what}");
                 return self.fail(Reason::Unsupported, message);

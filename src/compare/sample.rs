@@ -110,7 +110,9 @@ fn describe_row(
             .iter()
             .map(|&at| {
                 let column = table.shape.columns().nth(at).and_then(|at| table.pair.columns.get(at))?;
-                let value = |row: &SampledRow| row.texts.get(at).cloned().flatten().filter(|text| !text.ends_with('…'));
+                // Neither a text that was cut nor one that is not all UTF-8 is the value.
+                let whole = |text: &String| !text.ends_with('…') && !text.contains(char::REPLACEMENT_CHARACTER);
+                let value = |row: &SampledRow| row.texts.get(at).cloned().flatten().filter(whole);
                 representation::equality(column, &value(publisher)?, &value(subscriber)?)
             })
             .collect();

@@ -12,7 +12,7 @@ use super::{After, Case, Settings, Suspecting};
 use crate::catalog::Reservation;
 use crate::error::{Error, ErrorKind};
 use crate::gate::recheck::Since;
-use crate::gate::window::{Identity, Lookup, Touched, Wanted};
+use crate::gate::window::{Identity, Lookup, Problem, Touched, Wanted};
 use crate::plan::Slice;
 use crate::row::Shape;
 use crate::row::testing::{builtin, column};
@@ -32,12 +32,18 @@ enum Fate {
 }
 
 /// Runs a case to its end: `fates` decide which job comes next and what becomes of it; once they are used up, all works.
-fn run(world: &World, mut case: Case, fates: &[(usize, Fate)]) -> Case {
+fn run(world: &World, case: Case, fates: &[(usize, Fate)]) -> Case {
+    run_beside(world, case, fates, &BTreeSet::new())
+}
+
+/// The same beside writes: at some sync points too much of the table changed.
+fn run_beside(world: &World, mut case: Case, fates: &[(usize, Fate)], too_much: &BTreeSet<u32>) -> Case {
     let mut fates = fates.iter();
+    let dropped = Err(Problem::TooLarge("changed".to_owned()));
     for point in 1..1000 {
         let by = Suspecting { since: Since { from: 1, until: 2 }, held: Arc::default() };
         case.suspecting(world.suspects.as_ref().map(|_| &by));
-        let mut jobs = case.open(point, None);
+        let mut jobs = case.open(point, too_much.contains(&point).then_some(&dropped));
         while !case.is_settled() && !case.waits_for_next() {
             if case.awaits_recheck() {
                 world.settle(&mut case);
@@ -109,6 +115,7 @@ proptest! {
         digested: bool,
         suspects in prop::option::of(prop::collection::btree_set(0_usize..60, 0..20)),
         fates in prop::collection::vec(fate(), 0..60),
+        too_much in prop::collection::btree_set(1_u32..8, 0..4),
     ) {
         let mut subscriber = base.clone();
         if !extra.is_empty() {
@@ -122,7 +129,9 @@ proptest! {
         subscriber.extend(extra);
         let world = World { rows: Sides::new(base, subscriber), keyed, overflows, suspects };
         let table = if digested { digested_table(keyed, bytes) } else { table(keyed, bytes, vec![]) };
-        let case = run(&world, Case::new(table, settings()), &fates);
+        // What changed is either known or suspected.
+        let too_much = if world.suspects.is_some() { BTreeSet::new() } else { too_much };
+        let case = run_beside(&world, Case::new(table, settings()), &fates, &too_much);
         let finished = case.finish();
         let (missing, extra, changed) = world.differences();
         let differ = missing + extra + changed > 0;
@@ -131,7 +140,13 @@ proptest! {
             Verdict::Different => prop_assert!(differ),
             Verdict::Unproven => {
                 let reason = finished.outcome.reason.unwrap();
-                let expected = [Reason::ChangedMeanwhile, Reason::SnapshotAge, Reason::ConnectionLost, Reason::KeptBlocking];
+                let expected = [
+                    Reason::ChangedMeanwhile,
+                    Reason::ChangedTooMuch,
+                    Reason::SnapshotAge,
+                    Reason::ConnectionLost,
+                    Reason::KeptBlocking,
+                ];
                 prop_assert!(expected.contains(&reason), "{reason:?} {:?}", finished.outcome.message);
                 return Ok(());
             }

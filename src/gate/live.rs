@@ -46,7 +46,7 @@ const MONITOR_GRANT: &str = "GRANT pg_monitor on the publisher lets the replay o
 pub(crate) enum Attempt {
     Accepted(Box<Opened>),
     NotYet(NotYet, Lsn),
-    /// The slot is spent; [`ErrorKind::Unsupported`] where more changed than memory holds.
+    /// The slot is spent.
     Undecodable(Error, Lsn),
     /// The slot is spent, and there are too many positions that the subscriber's snapshot may correspond to.
     Undecided(Lsn),

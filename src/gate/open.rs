@@ -26,7 +26,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 const POLL_INTERVAL_MAX: Duration = Duration::from_millis(500);
 /// How often an observer hears what is being waited for.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// How often more may have changed between the snapshots than memory holds.
+/// How often what changed between the snapshots may fail to be decoded, in time or at all.
 const WINDOWS_MAX: u32 = 3;
 
 /// A pair of snapshots at which both sides can be compared.

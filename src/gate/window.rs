@@ -4,6 +4,7 @@
 //! are to be left out and which rows are to be put in their place, so that the rest is the table as it stood at the cut.
 //! Rows are known by what the WAL carries, the replica identity; a table without one is a multiset of whole rows. No I/O.
 
+mod budget;
 mod rows;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -13,10 +14,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::gate::pgoutput::{self, Message, Relation};
 use crate::gate::snapshot::SnapshotText;
 use crate::lsn::Lsn;
+use budget::Budget;
 use rows::{Change, Mapping, Rows, apply};
 
 /// Bytes of changed rows that a window may hold: half of what a run may use besides its streams.
 pub(crate) const WINDOW_BYTES_MAX: usize = 16 << 20;
+/// What to do about a table whose changes cannot be had.
+pub(crate) const QUIET: &str = "verify it again at a quieter moment, or while nobody writes (--gate quiesced)";
 /// What a value costs beside its text: two pointers and a length, the counts of its allocation, its share of the map.
 pub(crate) const VALUE_BYTES: usize = 48;
 
@@ -106,6 +110,8 @@ impl Touched {
 pub enum Problem {
     /// It was truncated, or its columns are not those that were read: another sync point will do.
     Changed(String),
+    /// Its changes are more than memory holds, and were dropped: another sync point will do, where less has changed.
+    TooLarge(String),
     /// It never will.
     Unsupported(String),
 }
@@ -158,7 +164,7 @@ pub struct Window {
     pending: Vec<Pending>,
     problems: BTreeMap<u32, Problem>,
     transactions: u64,
-    bytes: usize,
+    budget: Budget,
 }
 
 impl Window {
@@ -176,15 +182,14 @@ impl Window {
             pending: Vec::new(),
             problems: BTreeMap::new(),
             transactions: 0,
-            bytes: 0,
+            budget: Budget::default(),
         }
     }
 
     /// Takes the next message.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`] where it does not follow the protocol; [`ErrorKind::Unsupported`] where the window is larger
-    /// than memory allows.
+    /// [`ErrorKind::Corrupt`] where it does not follow the protocol.
     pub fn feed(&mut self, message: &[u8]) -> Result<()> {
         match pgoutput::parse(message)? {
             Message::Begin { xid, .. } => {
@@ -274,16 +279,32 @@ impl Window {
         };
         match change(mapping) {
             Ok(change) => {
-                self.bytes += change.bytes();
+                self.budget.add(relation, change.bytes());
                 open.push((relation, change));
+                self.make_room();
             }
             Err(problem) => self.problem(relation, problem),
         }
-        if self.bytes > WINDOW_BYTES_MAX {
-            let message = format!("more than {} MiB of rows changed between the two snapshots", WINDOW_BYTES_MAX >> 20);
-            return Err(Error::new(ErrorKind::Unsupported, message));
-        }
         Ok(())
+    }
+
+    /// Drops the changes of the relations that take most until the others have room. A relation of which a change was dropped
+    /// keeps its problem whatever comes after, so that it is never judged by the rest.
+    fn make_room(&mut self) {
+        while let Some(relation) = self.budget.largest_beyond(WINDOW_BYTES_MAX) {
+            let limit = WINDOW_BYTES_MAX >> 20;
+            let what = format!("takes most of the changes between the two snapshots, more than {limit} MiB: {QUIET}");
+            self.problems.entry(relation).or_insert(Problem::TooLarge(what));
+            self.budget.forget(relation);
+            self.tables.remove(&relation);
+            let of_others = |(of, _): &(u32, Change)| *of != relation;
+            if let Some(open) = &mut self.open {
+                open.retain(of_others);
+            }
+            // Where nothing else happened in a transaction, the positions before and behind it are the same to all others.
+            self.pending.iter_mut().for_each(|pending| pending.changes.retain(of_others));
+            self.pending.retain(|pending| !pending.changes.is_empty());
+        }
     }
 
     fn commit(&mut self, end: Lsn) {
@@ -297,22 +318,27 @@ impl Window {
             } else if end <= bounds.upto {
                 pending.push((relation, change));
             } else {
-                self.bytes = self.bytes.saturating_sub(change.bytes());
+                self.budget.take(relation, change.bytes());
             }
         }
         if !(certain.is_empty() && pending.is_empty()) {
             self.transactions += 1;
         }
-        for (relation, change) in certain {
-            let Some(mapping) = self.mappings.get(&relation) else { continue };
-            self.bytes = self.bytes.saturating_sub(change.bytes());
-            match apply(&mut self.tables, relation, mapping, change) {
-                Ok(grown) => self.bytes = self.bytes.saturating_add_signed(grown),
-                Err(problem) => self.problem(relation, problem),
-            }
-        }
         if !pending.is_empty() {
             self.pending.push(Pending { end, changes: pending });
+        }
+        for (relation, change) in certain {
+            let Some(mapping) = self.mappings.get(&relation) else { continue };
+            self.budget.take(relation, change.bytes());
+            // Also such as were dropped meanwhile.
+            if self.problems.contains_key(&relation) {
+                continue;
+            }
+            match apply(&mut self.tables, relation, mapping, change) {
+                Ok(grown) => self.budget.grow(relation, grown),
+                Err(problem) => self.problem(relation, problem),
+            }
+            self.make_room();
         }
     }
 

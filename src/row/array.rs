@@ -1,21 +1,37 @@
-//! Arrays of texts, by which the values of a row come for people to read.
+//! Arrays of texts, by which the values of a row come: to be looked up by them, or for people to read.
 
 use super::corrupt;
 use super::fields::{next_field, take_chunk};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 /// The object identifier of `text` (pg_type.dat), the same in every cluster.
 const TEXT_OID: u32 = 25;
 
 /// The elements of a `text[]` with at most one dimension, as `array_send` writes it.
 ///
-/// Where the database has no encoding (SQL_ASCII), a text may not be UTF-8; such bytes become U+FFFD. These texts are shown,
-/// never compared.
+/// # Errors
+///
+/// [`ErrorKind::Corrupt`] if the bytes are not such an array; [`ErrorKind::Unsupported`] if a text is not UTF-8, as it may be
+/// where the database has no encoding (SQL_ASCII).
+pub fn text_array(field: &[u8]) -> Result<Vec<Option<String>>> {
+    let exact = |text: &[u8]| match std::str::from_utf8(text) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(_) => Err(Error::new(ErrorKind::Unsupported, "a text is not valid UTF-8")),
+    };
+    elements(field, exact)
+}
+
+/// The same for people to read: bytes that are not UTF-8 become U+FFFD. Nothing may be decided by these texts: different ones
+/// can look the same.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) if the bytes are not such an array.
-pub fn text_array(field: &[u8]) -> Result<Vec<Option<String>>> {
+/// [`ErrorKind::Corrupt`] if the bytes are not such an array.
+pub fn shown_text_array(field: &[u8]) -> Result<Vec<Option<String>>> {
+    elements(field, |text| Ok(String::from_utf8_lossy(text).into_owned()))
+}
+
+fn elements(field: &[u8], text_of: impl Fn(&[u8]) -> Result<String>) -> Result<Vec<Option<String>>> {
     let mut rest = field;
     let dimensions = u32::from_be_bytes(*take_chunk(&mut rest)?);
     take_chunk::<4>(&mut rest)?;
@@ -33,7 +49,7 @@ pub fn text_array(field: &[u8]) -> Result<Vec<Option<String>>> {
     };
     let mut texts = Vec::new();
     for _ in 0..length {
-        texts.push(next_field(&mut rest)?.map(|text| String::from_utf8_lossy(text).into_owned()));
+        texts.push(next_field(&mut rest)?.map(&text_of).transpose()?);
     }
     if rest.is_empty() { Ok(texts) } else { Err(corrupt("bytes follow the end of an array")) }
 }
@@ -56,6 +72,19 @@ mod tests {
         }
         assert!(text_array(&unhex("000000000000000000000017")).is_err());
         assert!(text_array(&unhex("00000000000000000000001900")).is_err());
+    }
+
+    #[test]
+    fn a_text_that_is_not_utf_8_is_shown_and_nothing_else() {
+        // array[E'\\344'] and array[E'\\345'] of a database without an encoding.
+        let [one, other] =
+            ["e4", "e5"].map(|byte| unhex(&format!("0000000100000000000000190000000100000001{}{byte}", "00000001")));
+        for array in [&one, &other] {
+            assert_eq!(text_array(array).unwrap_err().kind(), ErrorKind::Unsupported);
+            assert_eq!(shown_text_array(array).unwrap(), [Some("\u{fffd}".to_owned())]);
+        }
+        let whole = unhex("00000001000000010000001900000003000000010000000161ffffffff00000002c3bc");
+        assert_eq!(shown_text_array(&whole).unwrap(), text_array(&whole).unwrap());
     }
 
     proptest! {

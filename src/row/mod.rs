@@ -88,7 +88,7 @@ mod tally;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use array::text_array;
+pub use array::{shown_text_array, text_array};
 pub use batch::DigestBatch;
 pub use canonical::{Canonical, Canonicalizer};
 pub use conversion::Expression;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::catalog::{Catalog, Finding, Missing, ServerFacts, Unpaired, sequence_behind};
+use crate::catalog::{Catalog, Finding, Missing, ServerFacts, Unpaired, sequence_behind, sessions_refused};
 use crate::compare::{Checks, TableOutcome};
 use crate::config::{CheckSet, Config, GateMode};
 use crate::connect::Endpoint;
@@ -78,6 +78,7 @@ pub(crate) fn outcome(settled: Settled<'_>) -> Outcome {
     let verdict = Verdict::worst_of(verdicts);
     let mut findings = catalog.findings.clone();
     findings.extend(behind.into_iter().map(behind_finding));
+    findings.extend(Side::BOTH.into_iter().filter_map(|side| refused(sync_points, side, config.jobs.get())));
     let rows = |side: fn(&crate::compare::RowCounts) -> u64| {
         tables
             .iter()
@@ -117,6 +118,13 @@ fn behind_finding(sequence: &SequenceOutcome) -> Finding {
     let name = QualifiedName { schema: sequence.schema.clone(), name: sequence.name.clone() };
     let why = sequence.message.clone().unwrap_or_else(|| format!("sequence {name} is not safe to use"));
     sequence_behind(&name, why)
+}
+
+/// A side that never gave the sessions that were asked for, although some waited for them.
+fn refused(sync_points: &[(SyncPoint, Closed)], side: Side, asked: usize) -> Option<Finding> {
+    let refused = sync_points.iter().filter_map(|(_, closed)| closed.refused.get(side).as_ref());
+    let refused = refused.max_by_key(|refused| refused.most)?;
+    (refused.most < asked).then(|| sessions_refused(side, refused.most, asked, &refused.why))
 }
 
 fn millis(duration: Duration) -> u64 {

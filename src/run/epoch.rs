@@ -21,6 +21,7 @@ use crate::run::monitor::{LOOK_INTERVAL, Monitor, Running, give_way};
 use crate::run::outcome::Held;
 use crate::run::queue::Queue;
 use crate::run::servers::Servers;
+use crate::run::supply::{Next, Refused, Supply};
 use crate::scan::{Context, Done, Job, Sketches, execute};
 use crate::side::{Side, Sides};
 
@@ -28,9 +29,7 @@ use crate::side::{Side, Sides};
 const CLOSING_GRACE: Duration = Duration::from_secs(60);
 /// Jobs waiting per session below which the next table is begun: begun tables take memory.
 const QUEUED_PER_SESSION: usize = 4;
-/// Sessions that could not be opened before the run is given up.
-const OPEN_FAILURES_MAX: u32 = 5;
-/// Pause before a session is opened again after it could not be.
+/// Pause before a session is opened again where there is none.
 const OPEN_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the window did to each table that it touched.
@@ -68,6 +67,8 @@ pub(crate) struct Closed {
     pub(crate) held: Held,
     /// Why it ended before its time.
     pub(crate) early: Option<String>,
+    /// Sessions that a side did not give while others read.
+    pub(crate) refused: Sides<Option<Refused>>,
 }
 
 enum Ended {
@@ -80,6 +81,7 @@ enum Ended {
 pub(crate) struct Idle {
     pub(crate) sessions: Sides<Vec<Session>>,
     opened: Sides<usize>,
+    supply: Sides<Supply>,
 }
 
 pub(crate) struct Epoch<'a> {
@@ -107,8 +109,6 @@ struct State<'a> {
     tasks: JoinSet<Ended>,
     running: HashMap<Id, Running>,
     idle: &'a mut Idle,
-    live: Sides<usize>,
-    open_failures: u32,
 }
 
 impl Epoch<'_> {
@@ -132,7 +132,10 @@ impl Epoch<'_> {
             }),
             sketches: Sketches::default(),
         });
-        let live = idle.sessions.as_ref().map(Vec::len);
+        for side in Side::BOTH {
+            let there = idle.sessions.get(side).len();
+            idle.supply.get_mut(side).begin(there);
+        }
         let mut state = State {
             tables,
             pending: pending.into(),
@@ -140,8 +143,6 @@ impl Epoch<'_> {
             tasks: JoinSet::new(),
             running: HashMap::new(),
             idle,
-            live,
-            open_failures: 0,
         };
         let version_num = self.servers.facts.publisher.version_num;
         let mut holding = Holding::new(self.keepers, self.subscriptions, version_num);
@@ -161,6 +162,15 @@ impl Epoch<'_> {
             if let Progress::Open(case) = table {
                 case.close(self.point.id, result.as_ref().err());
             }
+        }
+        for side in Side::BOTH {
+            let refused = state.idle.supply.get(side).refused().cloned();
+            if refused.is_some() {
+                // The next snapshot, its slot and what is looked at again need sessions as well.
+                let sessions = std::mem::take(state.idle.sessions.get_mut(side));
+                futures::future::join_all(sessions.into_iter().map(Session::close)).await;
+            }
+            *ended.refused.get_mut(side) = refused;
         }
         result
     }
@@ -271,16 +281,15 @@ impl Epoch<'_> {
                 state.running.insert(handle.id(), running);
             }
             // One more session for each job that waits, up to the limit.
-            let idle = state.idle.sessions.get(side).len();
-            let missing = self.jobs.saturating_sub(*state.live.get(side));
-            for _ in 0..missing.min(state.queue.len(side).saturating_sub(idle)) {
+            let waiting = state.queue.len(side).saturating_sub(state.idle.sessions.get(side).len());
+            for _ in 0..state.idle.supply.get(side).wanted(self.jobs, waiting, Instant::now()) {
                 self.open_session(state, side, Duration::ZERO);
             }
         }
     }
 
     fn open_session(&self, state: &mut State<'_>, side: Side, pause: Duration) {
-        *state.live.get_mut(side) += 1;
+        state.idle.supply.get_mut(side).asked();
         let number = state.idle.opened.get_mut(side);
         *number += 1;
         let session = self.servers.scan(side, *number);
@@ -291,34 +300,33 @@ impl Epoch<'_> {
     }
 
     fn opened(&self, state: &mut State<'_>, side: Side, opened: Result<Session>) -> Result<()> {
-        match opened {
+        let supply = state.idle.supply.get_mut(side);
+        let error = match opened {
             Ok(session) => {
+                supply.came();
                 state.idle.sessions.get_mut(side).push(session);
-                state.open_failures = 0;
-                Ok(())
+                return Ok(());
             }
-            Err(error) => {
-                *state.live.get_mut(side) -= 1;
-                state.open_failures += 1;
-                tracing::warn!(%side, %error, "a scan session could not be opened");
-                // With fewer sessions than were asked for the work still gets done.
-                if *state.live.get(side) > 0 {
-                    return Ok(());
-                }
-                if state.open_failures >= OPEN_FAILURES_MAX {
-                    return Err(error.context(format!("no session can be had on the {side}")));
-                }
-                self.open_session(state, side, OPEN_PAUSE);
-                Ok(())
-            }
+            Err(error) => error,
+        };
+        if supply.is_careful() {
+            tracing::debug!(%side, %error, "another scan session could not be opened");
+        } else {
+            tracing::warn!(%side, %error, "a scan session could not be opened");
         }
+        match supply.failed(&error, Instant::now()) {
+            Next::WorkOn => {}
+            Next::TryAgain => self.open_session(state, side, OPEN_PAUSE),
+            Next::GiveUp => return Err(error.context(format!("no session can be had on the {side}"))),
+        }
+        Ok(())
     }
 
     fn ended(&self, state: &mut State<'_>, done: Done) {
         let Done { session, job, result } = done;
         match session {
             Some(session) => state.idle.sessions.get_mut(job.side).push(session),
-            None => *state.live.get_mut(job.side) -= 1,
+            None => state.idle.supply.get_mut(job.side).lost(),
         }
         let at = job.table.index;
         let Progress::Open(case) = &mut state.tables[at] else { return };

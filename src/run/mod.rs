@@ -25,6 +25,7 @@ mod sequence_script;
 mod sequences;
 mod sequences_outcome;
 mod servers;
+mod supply;
 #[cfg(test)]
 mod testing;
 mod verify;

@@ -175,9 +175,9 @@ async fn work<'a>(session: &Session, job: &'a Job, context: &Context) -> Result<
         }
         Work::Keys(identity, of) => {
             let query = keys_statement(&table.pair, job.side, identity, of);
-            let mut sink = KeySink { of, keys: Vec::new(), bytes: 0 };
+            let mut sink = KeySink::new(of);
             copy(session, &query, 1 + POSITION_FIELDS, |_, _| {}, |tuple| sink.take(tuple)).await?;
-            (Piece::Keys(sink.keys), Some(&Slice::Whole))
+            (Piece::Keys(sink.finish()?), Some(&Slice::Whole))
         }
         Work::Sample(spec) => {
             let query = sample_statement(&table.pair, &table.shape, spec);

@@ -21,7 +21,8 @@ pub struct Found {
 /// Looks up identities in a snapshot, in a transaction of its own. One answer for each key.
 ///
 /// # Errors
-/// Whatever the server says; [`ErrorKind::TimedOut`] where it takes longer than allowed.
+/// Whatever the server says; [`ErrorKind::TimedOut`] where it takes longer than allowed; [`ErrorKind::Unsupported`] where a text
+/// is not UTF-8, so that it tells nothing.
 pub async fn look_up(
     session: &Session,
     snapshot: &Snapshot,
@@ -34,6 +35,7 @@ pub async fn look_up(
     let mut found = vec![Found::default(); keys.len()];
     let query = lookup_statement(pair, session.side(), identity, keys, finding);
     let corrupt = || Error::new(ErrorKind::Corrupt, "a lookup has an unexpected answer");
+    let mut unreadable = None;
     let fallible = async {
         import(session, snapshot).await?;
         session.batch(&format!("SET LOCAL statement_timeout = {timeout_ms}")).await?;
@@ -47,7 +49,12 @@ pub async fn look_up(
                 let [Some(number), Some(answer)] = fields.as_slice() else { return Err(corrupt()) };
                 let place = number_from(number).and_then(|number| found.get_mut(number)).ok_or_else(corrupt)?;
                 match finding {
-                    Finding::Texts => place.rows.push(text_array(answer)?),
+                    Finding::Texts => match text_array(answer) {
+                        Ok(texts) => place.rows.push(texts),
+                        // A stream that is given up takes its session along.
+                        Err(error) if error.kind() == ErrorKind::Unsupported => unreadable = Some(error),
+                        Err(error) => return Err(error),
+                    },
                     Finding::Counts => place.count = number_from(answer).ok_or_else(corrupt)? as u64,
                     Finding::Places(_) => return Err(corrupt()),
                 }
@@ -60,6 +67,9 @@ pub async fn look_up(
     // Whatever came of it: nothing is locked any longer.
     let ended = session.batch("ROLLBACK").await;
     result.and(ended)?;
+    if let Some(error) = unreadable {
+        return Err(error.context(session.side()));
+    }
     found.iter_mut().for_each(|found| found.rows.sort_unstable());
     Ok(found)
 }

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{CUT, Position, WHOLE};
-use crate::row::{Row, RowDigest, text_array};
+use crate::row::{Row, RowDigest, shown_text_array};
 
 /// One row as a report needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct SampledRow {
     pub digest: RowDigest,
     /// The digest of each column of the image, in the order of the shape: equal bytes, equal digest; NULL is `None`.
     pub columns: Vec<Option<[u8; 16]>>,
-    /// The text of each column; long ones are cut and end in `…`.
+    /// The text of each column for people to read; long ones are cut and end in `…`.
     pub texts: Vec<Option<String>>,
 }
 
@@ -31,7 +31,7 @@ impl SampledRow {
                 }))
             })
             .collect::<Result<_>>()?;
-        let mut texts = text_array(texts.ok_or_else(corrupt)?)?;
+        let mut texts = shown_text_array(texts.ok_or_else(corrupt)?)?;
         for text in texts.iter_mut().flatten() {
             *text = match (text.strip_prefix(WHOLE), text.strip_prefix(CUT)) {
                 (Some(whole), _) => whole.to_owned(),

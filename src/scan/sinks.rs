@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::gate::window::{VALUE_BYTES, Value, Values};
+use crate::gate::window::{QUIET, VALUE_BYTES, Value, Values};
 use crate::plan::{Advance, Chunking, KeySample, KeysOf, Position, Slice};
 use crate::row::{
     Canonicalizer, DigestBatch, Fields, KeyForm, RowDigest, Shape, SketchKey, Tally, key_hash, text_array,
@@ -262,12 +262,17 @@ impl RowSink<'_> {
 }
 
 pub(crate) struct KeySink<'a> {
-    pub(crate) of: &'a KeysOf,
-    pub(crate) keys: Vec<Values>,
-    pub(crate) bytes: usize,
+    of: &'a KeysOf,
+    keys: Vec<Values>,
+    bytes: usize,
+    unreadable: Option<Error>,
 }
 
-impl KeySink<'_> {
+impl<'a> KeySink<'a> {
+    pub(crate) fn new(of: &'a KeysOf) -> Self {
+        Self { of, keys: Vec::new(), bytes: 0, unreadable: None }
+    }
+
     pub(crate) fn take(&mut self, tuple: &[u8]) -> Result<()> {
         let corrupt = || Error::new(ErrorKind::Corrupt, "a server sent no key for a row that was asked for");
         let fields = Fields::new(tuple).collect::<Result<Vec<_>>>()?;
@@ -276,16 +281,38 @@ impl KeySink<'_> {
         if matches!(self.of, KeysOf::At(wanted) if wanted.binary_search(&position).is_err()) {
             return Ok(());
         }
-        let key: Values = text_array(texts)?
-            .into_iter()
-            .map(|text| text.map_or(Value::Null, |text| Value::Text(text.into())))
-            .collect();
+        let texts = match text_array(texts) {
+            Ok(texts) => texts,
+            Err(error) if error.kind() == ErrorKind::Unsupported => {
+                // Nothing would be found by it, and its row would be taken for one that did not change. The stream is read to its
+                // end: the session with it.
+                self.unreadable = Some(error);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let key: Values =
+            texts.into_iter().map(|text| text.map_or(Value::Null, |text| Value::Text(text.into()))).collect();
         self.bytes += key_bytes(&key);
         if self.bytes > ASIDE_BYTES_MAX {
             return Err(too_many());
         }
         self.keys.push(key);
         Ok(())
+    }
+
+    /// The identities.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] where a row cannot be looked up by its own.
+    pub(crate) fn finish(self) -> Result<Vec<Values>> {
+        match self.unreadable {
+            None => Ok(self.keys),
+            Some(error) => Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("a row that changed cannot be looked up by what identifies it ({error}): {QUIET}"),
+            )),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod audit;
 mod blind_spots;
+mod bulk;
 mod certificates;
 mod command_line;
 mod conninfo;
@@ -28,6 +29,7 @@ mod live;
 mod lost;
 mod majors;
 mod mapping;
+mod no_encoding;
 mod odd_keys;
 mod operations;
 mod oracle;
@@ -39,6 +41,7 @@ mod psql;
 mod publications;
 mod readable;
 mod referee;
+mod refused_sessions;
 mod remedies;
 mod restore_point;
 mod review;

@@ -65,7 +65,7 @@ const STALLED: &str =
 pub(crate) type Stalled = (i32, JoinHandle<()>);
 
 /// A statement in a session of its own, which will be stalled in its commit. Returns the session's pid.
-async fn stalled(database: &Database, sql: &str, others: u32) -> Stalled {
+pub(crate) async fn stalled(database: &Database, sql: &str, others: u32) -> Stalled {
     let sql = sql.to_owned();
     let client = database.connect().await.unwrap();
     let pid = client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as MapEntry;
 
-use super::{Identity, Image, Lookup, Problem, Touched, VALUE_BYTES, Value, Values, Wanted};
+use super::{Identity, Image, Lookup, Problem, QUIET, Touched, VALUE_BYTES, Value, Values, Wanted};
 use crate::gate::pgoutput::Column;
 
 #[derive(Debug, Clone)]
@@ -90,7 +90,9 @@ fn value(sent: Option<&Column<'_>>) -> Result<Value, Problem> {
         Some(Column::Unchanged) => Ok(Value::Unchanged),
         Some(Column::Text(bytes)) => match std::str::from_utf8(bytes) {
             Ok(text) => Ok(Value::Text(text.into())),
-            Err(_) => Err(Problem::Unsupported("has changed rows with texts that are not valid UTF-8".to_owned())),
+            Err(_) => {
+                Err(Problem::Unsupported(format!("has changed rows with texts that are not valid UTF-8: {QUIET}")))
+            }
         },
         None => Err(Problem::Changed("has other columns than were described".to_owned())),
     }

@@ -321,7 +321,7 @@ fn what_the_window_cannot_tell_is_a_problem_of_the_table() {
             Err(Problem::Unsupported(what)) => {
                 assert!(problem && what.contains("(twice)") && what.contains("--gate quiesced"), "{what}");
             }
-            Err(Problem::Changed(what)) => panic!("{what}"),
+            Err(problem) => panic!("{problem:?}"),
         }
     }
 
@@ -345,14 +345,148 @@ fn what_the_window_cannot_tell_is_a_problem_of_the_table() {
     assert!(matches!(problem_of(ascii), Problem::Unsupported(what) if what.contains("UTF-8")));
 }
 
-#[test]
-fn a_window_that_is_too_large_says_so() {
-    let mut window = window();
+/// Another table.
+const OTHER: u32 = 8;
+
+fn watched_with_other(subscription: usize) -> HashMap<u32, Watched> {
+    let mut watched = watched();
+    let columns = watched[&TABLE].columns.clone();
+    watched.insert(OTHER, Watched { subscription, columns, unsent_identity: Vec::new() });
+    watched
+}
+
+/// The same message about the other table.
+fn of_other(mut message: Vec<u8>) -> Vec<u8> {
+    message[1..5].copy_from_slice(&OTHER.to_be_bytes());
+    message
+}
+
+fn insert(id: u8, large: &str) -> Vec<u8> {
+    message(b'I', &[b"N", &row(id, "a", Some(large))])
+}
+
+fn two_tables(bounds: Vec<Bounds>, subscription_of_other: usize) -> Window {
+    let mut window = Window::new("10:10:".parse().unwrap(), watched_with_other(subscription_of_other), bounds);
+    window.feed(&begin(20, 100)).unwrap();
     window.feed(&relation(b'd')).unwrap();
+    window.feed(&of_other(relation(b'd'))).unwrap();
+    window
+}
+
+/// What the window says of the tables: the keys of those that it can tell of, and the problems.
+fn told(window: &Window, cuts: &[Lsn]) -> Vec<(u32, Result<Vec<Option<String>>, Problem>)> {
+    let keys = |touched: Touched| touched.lookups.iter().flat_map(|lookup| texts(&lookup.key)).collect();
+    window.at(cuts).into_iter().map(|(table, touched)| (table, touched.map(keys))).collect()
+}
+
+#[track_caller]
+fn assert_only_other(window: &Window, cuts: &[Lsn], keys: &[&str]) {
+    let told = told(window, cuts);
+    let [(TABLE, Err(Problem::TooLarge(what))), (OTHER, Ok(other))] = told.as_slice() else { panic!("{told:#?}") };
+    assert!(what.contains("16 MiB") && what.contains("--gate quiesced"), "{what}");
+    assert_eq!(other.iter().flatten().collect::<Vec<_>>(), keys);
+    assert!(window.questions(0).iter().all(|question| question.relation == OTHER));
+}
+
+#[test]
+fn a_relation_that_takes_most_of_a_window_that_is_too_large_is_dropped_for_good() {
     let large = "x".repeat(WINDOW_BYTES_MAX / 2);
-    window.feed(&message(b'I', &[b"N", &row(1, "a", Some(&large))])).unwrap();
-    let error = window.feed(&message(b'I', &[b"N", &row(2, "a", Some(&large))])).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    let all = &[Lsn(1000)];
+    let mut window = two_tables(vec![Bounds::exact(Lsn(1000))], 0);
+    window.feed(&of_other(insert(1, "small"))).unwrap();
+    window.feed(&insert(1, &large)).unwrap();
+    assert!(window.at(all).is_empty() && window.problems.is_empty());
+    window.feed(&insert(2, &large)).unwrap();
+    assert_eq!(window.problems.keys().collect::<Vec<_>>(), [&TABLE]);
+    assert!(window.budget.all() < 1000, "{}", window.budget.all());
+    // What comes after it in the same transaction, and in later ones.
+    window.feed(&insert(3, "small")).unwrap();
+    window.feed(&of_other(insert(2, "small"))).unwrap();
+    window.feed(&commit(100)).unwrap();
+    assert_only_other(&window, all, &["1", "2"]);
+    let truncate = [b"T".as_slice(), &1_u32.to_be_bytes(), &[0], &TABLE.to_be_bytes()].concat();
+    let rename = message(b'U', &[b"K", &key(3), b"N", &row(9, "b", None)]);
+    let gone = message(b'D', &[b"K", &key(3)]);
+    for (at, later) in
+        (2..).zip([truncate, relation(b'd'), relation(b'f'), rename, gone, insert(3, &large), insert(4, "s")])
+    {
+        window.feed(&begin(20, 100 * at)).unwrap();
+        window.feed(&later).unwrap();
+        window.feed(&commit(100 * at)).unwrap();
+        assert_only_other(&window, all, &["1", "2"]);
+    }
+    assert!(window.budget.all() < 1000 && !window.tables.contains_key(&TABLE));
+
+    // The other one may be next.
+    window.feed(&begin(20, 950)).unwrap();
+    window.feed(&of_other(insert(3, &large))).unwrap();
+    window.feed(&of_other(insert(4, &large))).unwrap();
+    window.feed(&commit(950)).unwrap();
+    assert!(told(&window, all).iter().all(|(_, told)| matches!(told, Err(Problem::TooLarge(_)))));
+    assert_eq!((window.budget.all(), window.at(all).len()), (0, 2));
+}
+
+#[test]
+fn a_relation_is_dropped_wherever_its_changes_are() {
+    let third = "x".repeat(WINDOW_BYTES_MAX / 3);
+    let bounds = || vec![Bounds { certain: Lsn(100), upto: Lsn(1000) }, Bounds { certain: Lsn(0), upto: Lsn(1000) }];
+    for other in [0, 1] {
+        let mut window = two_tables(bounds(), other);
+        // Applied, ...
+        window.feed(&insert(1, &third)).unwrap();
+        window.feed(&commit(100)).unwrap();
+        // ... waiting for the cut, alone and with the other one, ...
+        window.feed(&begin(20, 200)).unwrap();
+        window.feed(&insert(2, &third)).unwrap();
+        window.feed(&commit(200)).unwrap();
+        window.feed(&begin(20, 300)).unwrap();
+        window.feed(&insert(3, "small")).unwrap();
+        window.feed(&of_other(insert(3, "small"))).unwrap();
+        window.feed(&commit(300)).unwrap();
+        assert_eq!(window.cuts(0), [Lsn(100), Lsn(200), Lsn(300)]);
+        // ... and in the transaction in hand.
+        window.feed(&begin(20, 400)).unwrap();
+        window.feed(&of_other(insert(4, "small"))).unwrap();
+        window.feed(&insert(4, &third)).unwrap();
+        window.feed(&commit(400)).unwrap();
+        let mut cuts = vec![Lsn(100), Lsn(0)];
+        cuts[other] = Lsn(300);
+        assert_only_other(&window, &cuts, &["3"]);
+        cuts[other] = Lsn(400);
+        assert_only_other(&window, &cuts, &["3", "4"]);
+        // A transaction in which nothing else happened tells no cuts apart any more.
+        assert_eq!(window.cuts(other)[1..], [Lsn(300), Lsn(400)]);
+        assert!(window.budget.all() < 1000, "{}", window.budget.all());
+    }
+}
+
+/// Rows that are applied take their key besides: what is within the limit before a commit may be beyond it afterwards.
+#[test]
+fn a_window_can_become_too_large_by_a_commit() {
+    let mut window = two_tables(vec![Bounds::exact(Lsn(1000))], 0);
+    let half = "x".repeat(WINDOW_BYTES_MAX / 2 - 1000);
+    window.feed(&of_other(insert(1, &half))).unwrap();
+    window.feed(&insert(1, &half)).unwrap();
+    let left = WINDOW_BYTES_MAX - window.budget.all();
+    let own = 3 * VALUE_BYTES + "2".len() + "a".len();
+    window.feed(&insert(2, &"x".repeat(left - own))).unwrap();
+    assert_eq!((window.budget.all(), window.problems.len()), (WINDOW_BYTES_MAX, 0));
+    window.feed(&commit(100)).unwrap();
+    assert_only_other(&window, &[Lsn(1000)], &["1"]);
+    assert!(window.budget.all() < WINDOW_BYTES_MAX / 2, "{}", window.budget.all());
+}
+
+#[test]
+fn what_does_not_count_takes_nothing_for_long() {
+    let large = "x".repeat(WINDOW_BYTES_MAX / 2);
+    // Behind the position: the subscriber does not have it.
+    let mut window = two_tables(vec![Bounds::exact(Lsn(50))], 0);
+    for at in 1..5 {
+        window.feed(&insert(1, &large)).unwrap();
+        window.feed(&commit(100 * at)).unwrap();
+        window.feed(&begin(20, 100 * (at + 1))).unwrap();
+    }
+    assert_eq!((window.budget.all(), window.at(&[Lsn(50)]).len()), (0, 0));
     // Versions that were replaced are not held.
     let mut window = self::window();
     window.feed(&relation(b'd')).unwrap();
@@ -364,7 +498,7 @@ fn a_window_that_is_too_large_says_so() {
         window.feed(&commit(100 * at)).unwrap();
         window.feed(&begin(20, 100 * (at + 1))).unwrap();
     }
-    assert!(window.bytes < 1000, "{}", window.bytes);
+    assert!(window.budget.all() < 1000, "{}", window.budget.all());
 }
 
 /// A row that contradicts what is known is not counted when it comes, and is when it goes.
@@ -379,7 +513,7 @@ fn rows_that_were_not_counted_are_not_taken_off_what_there_is() {
     window.feed(&message(b'D', &[b"K", &key(1)])).unwrap();
     window.feed(&message(b'I', &[b"N", &row(2, "a", Some("b"))])).unwrap();
     window.feed(&commit(100)).unwrap();
-    assert!(window.bytes < 1000, "{}", window.bytes);
+    assert!(window.budget.all() < 1000, "{}", window.budget.all());
     let problem = window.at(&[Lsn(1000)]).remove(&TABLE).unwrap().unwrap_err();
     assert!(matches!(problem, Problem::Unsupported(what) if what.contains("contradict")));
 }
