@@ -373,8 +373,10 @@ fn two_tables(bounds: Vec<Bounds>, subscription_of_other: usize) -> Window {
     window
 }
 
+type Keys = Vec<Option<String>>;
+
 /// What the window says of the tables: the keys of those that it can tell of, and the problems.
-fn told(window: &Window, cuts: &[Lsn]) -> Vec<(u32, Result<Vec<Option<String>>, Problem>)> {
+fn told(window: &Window, cuts: &[Lsn]) -> Vec<(u32, Result<Keys, Problem>)> {
     let keys = |touched: Touched| touched.lookups.iter().flat_map(|lookup| texts(&lookup.key)).collect();
     window.at(cuts).into_iter().map(|(table, touched)| (table, touched.map(keys))).collect()
 }
