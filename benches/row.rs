@@ -67,6 +67,7 @@ fn orders(ratio: &str) -> TablePair {
         relations: Sides::new(relation.clone(), relation),
         columns: columns.map(|(name, type_name)| column(name, type_name)).to_vec(),
         key: Key { columns: vec![0], source: KeySource::PrimaryKey },
+        unsent_identity: Vec::new(),
         not_implied: None,
         reservations: Vec::new(),
     }

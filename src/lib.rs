@@ -26,10 +26,10 @@
 //!   and how healthy servers, slots and subscriptions say they are.
 //! - [`row`]: rows as bytes, without I/O: select lists, canonical images, keys in normal form, digests. The specification of
 //!   the encoding stands there.
-//! - [`gate`]: when both sides may be compared. Observations go into pure rules; the sync point comes out.
-//! - [`plan`]: how a table is cut into chunks (what is compared) and slices (how it is read), and every statement that reads it.
-//! - [`scan`]: all reading of user tables: one job, one side, one session, one transaction.
-//! - [`compare`]: the state machine of a table, without I/O: pieces in, jobs or an outcome out.
+//! - `gate`: when both sides may be compared. Observations go into pure rules; the sync point comes out.
+//! - `plan`: how a table is cut into chunks (what is compared) and slices (how it is read), and every statement that reads it.
+//! - `scan`: all reading of user tables: one job, one side, one session, one transaction.
+//! - `compare`: the state machine of a table, without I/O: pieces in, jobs or an outcome out.
 //! - [`run`]: the engines: `verify` and `plan` (sync points in turn, the queue of jobs, the monitor, the outcome),
 //!   `preflight`, `sequences`, and `lag` (looks at both servers become rates, a record and causes).
 //! - [`report`]: an outcome as text, JSON and CSV; the setval script.
@@ -46,24 +46,24 @@
 //! - The chunks of a table tile its key space. Rows read must equal `count(*)` in the same snapshot, and every row must file
 //!   under the chunk that it was read for; otherwise the table is `unproven`.
 //! - Every comparison is one of multisets: duplicate keys can exist on either side.
-//! - Everything starts as `unproven`. [`compare::agree`] is the only function that returns [`verdict::Verdict::Match`], and it
+//! - Everything starts as `unproven`. `compare::agree` is the only function that returns [`verdict::Verdict::Match`], and it
 //!   does so for two values that were both really read.
 //! - Memory is bounded, whatever the size of a table or the number of differences.
 //! - Passwords and row values never appear in logs or errors; row values other than keys appear in reports only on demand.
 
 pub mod catalog;
 pub mod cli;
-pub mod compare;
+pub(crate) mod compare;
 pub mod config;
 pub mod connect;
 pub mod error;
-pub mod gate;
+pub(crate) mod gate;
 pub mod lsn;
-pub mod plan;
+pub(crate) mod plan;
 pub mod report;
 pub mod row;
 pub mod run;
-pub mod scan;
+pub(crate) mod scan;
 pub mod side;
 pub mod sql;
 pub mod verdict;

@@ -23,7 +23,7 @@ use crate::verdict::Reason;
 
 /// What makes rows suspect at a sync point.
 #[derive(Debug, Clone)]
-pub struct Suspecting {
+pub(crate) struct Suspecting {
     /// The transactions that may have changed them.
     pub since: Since,
     /// Bytes of identities that all tables have set aside.
@@ -127,7 +127,7 @@ fn texts_tell(column: &ColumnPair) -> bool {
 
 impl Case {
     /// Says, before a sync point is opened for the table, whether rows are suspect at it.
-    pub fn suspecting(&mut self, by: Option<&Suspecting>) {
+    pub(crate) fn suspecting(&mut self, by: Option<&Suspecting>) {
         if self.awaits_recheck() {
             return;
         }
@@ -264,20 +264,20 @@ impl Case {
 
     /// Whether everything else is read, and what was set aside is to be settled.
     #[must_use]
-    pub fn awaits_recheck(&self) -> bool {
+    pub(crate) fn awaits_recheck(&self) -> bool {
         self.failure.is_none() && self.is_read() && self.aside.as_ref().is_some_and(Aside::is_open)
     }
 
     /// What is to be settled; `None` unless [`Case::awaits_recheck`].
     #[must_use]
-    pub fn pending(&self) -> Option<Pending> {
+    pub(crate) fn pending(&self) -> Option<Pending> {
         let aside = self.aside.as_ref().filter(|_| self.awaits_recheck())?;
         let samples = self.settings.samples.saturating_sub(self.found.samples.len());
         Some(Pending::new(Arc::clone(&self.table), self.identity(), &aside.keys, samples, self.settings.show_values))
     }
 
     /// Takes what became of it.
-    pub fn rechecked(&mut self, recheck: Recheck) {
+    pub(crate) fn rechecked(&mut self, recheck: Recheck) {
         if let Some(aside) = self.aside.as_mut().filter(|aside| aside.is_open()) {
             aside.settled = Some(recheck);
         }

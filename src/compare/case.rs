@@ -25,7 +25,7 @@ const ATTEMPTS_MAX: u32 = 3;
 
 /// What a case needs of the run's settings.
 #[derive(Debug, Clone, Copy)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Listed differing rows.
     pub samples: usize,
     /// Whether samples hold values.
@@ -38,7 +38,7 @@ pub struct Settings {
 
 /// What becomes of a job that failed.
 #[derive(Debug)]
-pub enum After {
+pub(crate) enum After {
     /// It is tried again.
     Retry(Box<Job>),
     /// These are done in its place.
@@ -49,7 +49,7 @@ pub enum After {
 
 /// One table on its way to an outcome. Starts as [`Reason::NotRead`].
 #[derive(Debug)]
-pub struct Case {
+pub(crate) struct Case {
     pub(super) table: Arc<TableContext>,
     pub(super) settings: Settings,
     pub(super) sync_point: u32,
@@ -89,7 +89,7 @@ pub struct Case {
 impl Case {
     /// A table of which nothing was read.
     #[must_use]
-    pub fn new(table: Arc<TableContext>, settings: Settings) -> Self {
+    pub(crate) fn new(table: Arc<TableContext>, settings: Settings) -> Self {
         Self {
             table,
             settings,
@@ -121,12 +121,12 @@ impl Case {
 
     /// The table.
     #[must_use]
-    pub fn table(&self) -> &Arc<TableContext> {
+    pub(crate) fn table(&self) -> &Arc<TableContext> {
         &self.table
     }
 
     /// Begins, or goes on with, the table at a sync point. `touched` is what changed between its snapshots.
-    pub fn open(&mut self, sync_point: u32, touched: Option<&Result<Arc<Touched>, Problem>>) -> Vec<Job> {
+    pub(crate) fn open(&mut self, sync_point: u32, touched: Option<&Result<Arc<Touched>, Problem>>) -> Vec<Job> {
         if self.awaits_recheck() {
             return Vec::new();
         }
@@ -231,7 +231,7 @@ impl Case {
     }
 
     /// A job is sent off.
-    pub fn sent(&mut self, job: &Job) {
+    pub(crate) fn sent(&mut self, job: &Job) {
         if job.generation != self.generation {
             return;
         }
@@ -243,7 +243,7 @@ impl Case {
     }
 
     /// Takes in what a job brought back.
-    pub fn absorb(&mut self, job: &Job, piece: Piece) -> Vec<Job> {
+    pub(crate) fn absorb(&mut self, job: &Job, piece: Piece) -> Vec<Job> {
         if job.generation != self.generation {
             return Vec::new();
         }
@@ -295,7 +295,7 @@ impl Case {
     }
 
     /// Decides what becomes of a job that failed.
-    pub fn failed(&mut self, mut job: Job, error: &Error) -> After {
+    pub(crate) fn failed(&mut self, mut job: Job, error: &Error) -> After {
         if job.generation != self.generation {
             return After::Dropped;
         }
@@ -362,7 +362,7 @@ impl Case {
 
     /// A sync point closes: what is settled stays, the rest goes on at the next one. `lost` says that it closes because
     /// sessions were lost, and not because of its age.
-    pub fn close(&mut self, sync_point: u32, lost: Option<&Error>) {
+    pub(crate) fn close(&mut self, sync_point: u32, lost: Option<&Error>) {
         if self.is_settled() || self.waits_for_next || self.awaits_recheck() {
             return;
         }
@@ -400,14 +400,14 @@ impl Case {
     }
 
     /// Ends the table for a reason that lies outside of it.
-    pub fn give_up(&mut self, reason: Reason, message: &str) {
+    pub(crate) fn give_up(&mut self, reason: Reason, message: &str) {
         if !self.is_settled() {
             self.fail(reason, message);
         }
     }
 
     /// Takes over what the catalog says now, before the table is begun anew.
-    pub fn renew(&mut self, table: Arc<TableContext>) {
+    pub(crate) fn renew(&mut self, table: Arc<TableContext>) {
         if table.pair.without_sizes() != self.table.pair.without_sizes() {
             // Chunks of another shape say nothing of this one.
             self.anew();
@@ -417,19 +417,19 @@ impl Case {
 
     /// Whether it was begun and waits for the next sync point.
     #[must_use]
-    pub fn waits_for_next(&self) -> bool {
+    pub(crate) fn waits_for_next(&self) -> bool {
         self.waits_for_next
     }
 
     /// Whether rows of divergent chunks are held in memory or about to be.
     #[must_use]
-    pub fn is_drilling(&self) -> bool {
+    pub(crate) fn is_drilling(&self) -> bool {
         !matches!(self.drill, Drill::Idle)
     }
 
     /// Whether everything that was asked for is known, or never will be.
     #[must_use]
-    pub fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         let open = self.aside.as_ref().is_some_and(Aside::is_open);
         self.failure.is_some() || self.is_read() && !open
     }

@@ -183,7 +183,7 @@ impl Case {
 
     /// The maxima of a column that a sequence feeds, as far as they were read.
     #[must_use]
-    pub fn sequence_column(&self, column: &str) -> Sides<Option<Option<String>>> {
+    pub(crate) fn sequence_column(&self, column: &str) -> Sides<Option<Option<String>>> {
         if self.is_settled() && self.failure.is_none() {
             self.figures.sequence_column(column)
         } else {

@@ -7,7 +7,7 @@ use crate::side::Sides;
 
 /// Rows that differ in the same way, with where one of them lies on each side that has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Difference {
+pub(crate) struct Difference {
     /// How they differ.
     pub kind: DifferenceKind,
     /// How many there are, or pairs of them.
@@ -20,7 +20,7 @@ pub struct Difference {
 
 /// Joins the rows of a unit as multisets, key by key: equal rows cancel each other one for one; of what is left, rows of
 /// one key pair up as changed, and the rest is missing or extra. Duplicate keys stay what they are.
-pub fn join(publisher: &mut [Entry], subscriber: &mut [Entry], mut found: impl FnMut(Difference)) {
+pub(crate) fn join(publisher: &mut [Entry], subscriber: &mut [Entry], mut found: impl FnMut(Difference)) {
     publisher.sort_unstable();
     subscriber.sort_unstable();
     let (mut p, mut s) = (&*publisher, &*subscriber);

@@ -21,7 +21,7 @@ fn named(key: &KeyText) -> String {
 
 /// A table that is settled.
 #[derive(Debug, Clone)]
-pub struct Finished {
+pub(crate) struct Finished {
     /// What reports say.
     pub outcome: TableOutcome,
     /// The ledger of its chunks; empty where it is not wanted ([`crate::compare::Settings`]).
@@ -103,7 +103,7 @@ impl Case {
 
     /// The outcome of the table, and the ledger of its chunks where that is wanted.
     #[must_use]
-    pub fn finish(&self) -> Finished {
+    pub(crate) fn finish(&self) -> Finished {
         let checks = Checks {
             count: self.table.checks.count.then(|| self.figures.count_check()),
             max: self.table.checks.max.then(|| self.figures.max_checks()),

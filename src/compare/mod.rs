@@ -6,7 +6,7 @@
 
 mod aside;
 mod case;
-pub mod causes;
+pub(crate) mod causes;
 mod digesting;
 mod drill;
 mod figures;
@@ -22,12 +22,12 @@ mod sample;
 mod scenarios;
 mod units;
 
-pub use aside::Suspecting;
-pub use case::{After, Case, Settings};
-pub use join::{Difference, join};
-pub use judge::Finished;
+pub(crate) use aside::Suspecting;
+pub(crate) use case::{After, Case, Settings};
+pub(crate) use join::{Difference, join};
+pub(crate) use judge::Finished;
 pub use outcome::*;
-pub use recheck::{Pending, Proven, Recheck};
+pub(crate) use recheck::{Pending, Proven};
 
 use crate::verdict::Verdict;
 
@@ -35,7 +35,7 @@ use crate::verdict::Verdict;
 ///
 /// This is the one place where a match comes from; a test holds the crate to it.
 #[must_use]
-pub fn agree<T: PartialEq + ?Sized>(publisher: Option<&T>, subscriber: Option<&T>) -> Verdict {
+pub(crate) fn agree<T: PartialEq + ?Sized>(publisher: Option<&T>, subscriber: Option<&T>) -> Verdict {
     match (publisher, subscriber) {
         (Some(publisher), Some(subscriber)) if publisher == subscriber => Verdict::Match,
         (Some(_), Some(_)) => Verdict::Different,

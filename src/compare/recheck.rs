@@ -15,7 +15,7 @@ use crate::side::{Side, Sides};
 
 /// What became of rows that were set aside.
 #[derive(Debug, Clone, Default)]
-pub struct Recheck {
+pub(crate) struct Recheck {
     pub(super) found: Found,
     /// Rows that were settled.
     pub(super) rows: Sides<u64>,
@@ -32,7 +32,7 @@ impl Recheck {
 
 /// Identities of a table that are to be settled.
 #[derive(Debug)]
-pub struct Pending {
+pub(crate) struct Pending {
     /// The table.
     pub table: Arc<TableContext>,
     /// What the identities are made of.
@@ -46,7 +46,7 @@ pub struct Pending {
 
 /// A difference that a sandwich proved.
 #[derive(Debug, Clone)]
-pub struct Proven {
+pub(crate) struct Proven {
     /// Where.
     pub key: Values,
     difference: Difference,
@@ -67,12 +67,12 @@ impl Pending {
 
     /// Those that are not settled, in the order in which [`Pending::absorb`] takes what was seen of them.
     #[must_use]
-    pub fn keys(&self) -> Vec<&Values> {
+    pub(crate) fn keys(&self) -> Vec<&Values> {
         self.open.iter().map(|(key, _)| key).collect()
     }
 
     /// Takes in what a sandwich saw. Returns some of the differences that it proves, as many as are to be listed.
-    pub fn absorb(&mut self, seen: Vec<Seen>) -> Vec<Proven> {
+    pub(crate) fn absorb(&mut self, seen: Vec<Seen>) -> Vec<Proven> {
         let mut proven = Vec::new();
         let (mut open, mut moved) = (Vec::new(), Vec::new());
         let mut seen = seen.into_iter();
@@ -114,7 +114,7 @@ impl Pending {
 
     /// How many differences are named at once.
     #[must_use]
-    pub fn batch_size(&self) -> usize {
+    pub(crate) fn batch_size(&self) -> usize {
         batch_size(&self.table)
     }
 
@@ -161,7 +161,7 @@ impl Pending {
 
     /// Ends it: what is open now never held still.
     #[must_use]
-    pub fn finish(mut self) -> Recheck {
+    pub(crate) fn finish(mut self) -> Recheck {
         let names: Vec<_> = self.table.column_names().into_iter().take(self.table.shape.key_len()).collect();
         self.recheck.unsettled = self.open.len() as u64;
         if !names.is_empty() {

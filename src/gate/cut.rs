@@ -7,7 +7,7 @@ use crate::lsn::Lsn;
 /// A transaction that held an identifier just after the slot was there: its commit record may stand before the slot's
 /// start, so that the slot will never decode it, while it is not visible yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Suspect {
+pub(crate) struct Suspect {
     /// Its identifier, without the epoch.
     pub xid: u32,
     /// Its process; `None` for a prepared transaction.
@@ -25,7 +25,7 @@ pub struct Suspect {
 ///
 /// # Errors
 /// The first transaction that could be missed by both.
-pub fn accept_publisher(suspects: &[Suspect], snapshot: &SnapshotText) -> Result<(), Suspect> {
+pub(crate) fn accept_publisher(suspects: &[Suspect], snapshot: &SnapshotText) -> Result<(), Suspect> {
     let missed = |suspect: &&Suspect| !suspect.cleared && !snapshot.shows(snapshot.extend(suspect.xid));
     suspects.iter().find(missed).map_or(Ok(()), |suspect| Err(suspect.clone()))
 }
@@ -33,7 +33,7 @@ pub fn accept_publisher(suspects: &[Suspect], snapshot: &SnapshotText) -> Result
 /// What was observed around the subscriber's snapshot, in this order: `before`, `workers`, then in one statement the
 /// snapshot and `after`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bracket {
+pub(crate) struct Bracket {
     /// `pg_replication_origin_progress(origin, false)`; zero where nothing was ever applied.
     pub before: Lsn,
     /// Identifiers that the subscription's workers hold, without the epoch.
@@ -51,7 +51,7 @@ pub struct Bracket {
 ///
 /// `None` where that cannot be said.
 #[must_use]
-pub fn accept_subscriber(bracket: &Bracket, snapshot: &SnapshotText) -> Option<Lsn> {
+pub(crate) fn accept_subscriber(bracket: &Bracket, snapshot: &SnapshotText) -> Option<Lsn> {
     let ended = bracket.workers.iter().all(|&xid| snapshot.shows(snapshot.extend(xid)));
     (bracket.before == bracket.after && ended).then_some(bracket.before)
 }
@@ -59,14 +59,14 @@ pub fn accept_subscriber(bracket: &Bracket, snapshot: &SnapshotText) -> Option<L
 /// What is certain of a snapshot that was not accepted: everything that ends before the first reading of the origin is in
 /// it, nothing that ends after the second.
 #[must_use]
-pub fn bounds_of_origin(bracket: &Bracket) -> Bounds {
+pub(crate) fn bounds_of_origin(bracket: &Bracket) -> Bounds {
     Bounds { certain: Lsn(bracket.before.0.saturating_sub(1)), upto: bracket.after }
 }
 
 /// What is certain where the origin may not be asked: everything that replay had passed before the snapshot is in it,
 /// nothing that the worker had not received after it.
 #[must_use]
-pub fn bounds_of_stream(replayed: Lsn, received: Lsn) -> Bounds {
+pub(crate) fn bounds_of_stream(replayed: Lsn, received: Lsn) -> Bounds {
     Bounds { certain: replayed, upto: received.max(replayed) }
 }
 
@@ -76,7 +76,7 @@ pub fn bounds_of_stream(replayed: Lsn, received: Lsn) -> Bounds {
 /// the one; of several, the last. An identity that no cut explains differs at every one of them, and is found when rows
 /// are compared.
 #[must_use]
-pub fn best_cut(cuts: usize, explained: &[Vec<bool>]) -> usize {
+pub(crate) fn best_cut(cuts: usize, explained: &[Vec<bool>]) -> usize {
     let score = |cut: usize| explained.iter().filter(|answers| answers.get(cut) == Some(&true)).count();
     (0..cuts).max_by_key(|&cut| (score(cut), cut)).unwrap_or(0)
 }

@@ -13,7 +13,7 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A snapshot that other sessions can import while its keeper lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// What `SET TRANSACTION SNAPSHOT` takes.
     pub exported: String,
     /// What `pg_current_snapshot()` says in it; sessions that import it must see the same.
@@ -22,7 +22,7 @@ pub struct Snapshot {
 
 /// The sessions that export snapshots. They touch no user table, so they hold no lock that anybody could wait for.
 #[derive(Debug)]
-pub struct Keepers {
+pub(crate) struct Keepers {
     /// One on each side.
     pub sessions: Sides<Session>,
 }
@@ -74,7 +74,7 @@ impl Keepers {
     ///
     /// # Errors
     /// Where a keeper's session is lost; its snapshot is gone then as well.
-    pub async fn close(&self) -> Result<()> {
+    pub(crate) async fn close(&self) -> Result<()> {
         release(self).await
     }
 
@@ -82,7 +82,7 @@ impl Keepers {
     ///
     /// # Errors
     /// [`ErrorKind::Lost`] where a keeper does not answer any more.
-    pub async fn check(&self) -> Result<()> {
+    pub(crate) async fn check(&self) -> Result<()> {
         for session in [&self.sessions.publisher, &self.sessions.subscriber] {
             match tokio::time::timeout(CHECK_TIMEOUT, session.value("SELECT 1")).await {
                 Ok(Ok(_)) => {}

@@ -8,8 +8,8 @@
 //! had, [`recheck`] holds the subscriber's snapshot between two of the publisher's. `health` looks at how replication is
 //! doing, `diagnosis` names the [`causes`] (pure functions), and `stall` makes them explain what was in the way.
 
-pub mod causes;
-pub mod cut;
+pub(crate) mod causes;
+pub(crate) mod cut;
 pub(crate) mod diagnosis;
 pub(crate) mod health;
 mod keepers;
@@ -18,13 +18,12 @@ mod observe;
 mod open;
 mod pgoutput;
 mod quiesced;
-pub mod recheck;
-pub mod rules;
+pub(crate) mod recheck;
+pub(crate) mod rules;
 mod slot;
 mod snapshot;
 mod stall;
-pub mod window;
+pub(crate) mod window;
 
-pub use keepers::{Keepers, Snapshot};
-pub use open::{NotReached, Opened, Request, SyncPoint, open};
-pub use snapshot::{ParseSnapshotError, SnapshotText};
+pub(crate) use keepers::{Keepers, Snapshot};
+pub(crate) use open::{NotReached, Opened, Request, SyncPoint, open};

@@ -31,7 +31,7 @@ const WINDOWS_MAX: u32 = 3;
 
 /// A pair of snapshots at which both sides can be compared.
 #[derive(Debug, Clone)]
-pub struct SyncPoint {
+pub(crate) struct SyncPoint {
     /// 1, 2, ... in the order of opening.
     pub id: u32,
     /// The snapshots to import.
@@ -58,7 +58,7 @@ pub struct SyncPoint {
 
 /// A sync point that could not be had in time.
 #[derive(Debug, Clone)]
-pub struct NotReached {
+pub(crate) struct NotReached {
     /// What was waited for, how far it came, why it likely stalls.
     pub message: String,
     /// The publisher's last position.
@@ -70,7 +70,7 @@ pub struct NotReached {
 }
 
 /// What a sync point is asked for.
-pub struct Request<'a> {
+pub(crate) struct Request<'a> {
     /// 1, 2, ...
     pub id: u32,
     /// When it may be had.
@@ -92,7 +92,7 @@ pub struct Request<'a> {
 }
 
 /// A sync point as it was opened.
-pub struct Opened {
+pub(crate) struct Opened {
     /// The pair of snapshots.
     pub point: SyncPoint,
     /// What changed between them; `None` where nothing did, or nothing is known (gate `none`).
@@ -106,7 +106,7 @@ pub struct Opened {
 ///
 /// # Errors
 /// [`NotReached`] inside of `Ok` where the time ran out; an error where a session fails or the run was stopped.
-pub async fn open(
+pub(crate) async fn open(
     control: Sides<&Session>,
     keepers: &mut Keepers,
     request: &Request<'_>,

@@ -36,7 +36,7 @@ use crate::lsn::Lsn;
 use crate::side::{Side, Sides};
 
 /// What the report says of such a sync point.
-pub const PROOF: &str = "settled by recheck";
+pub(crate) const PROOF: &str = "settled by recheck";
 /// How often it is looked whether transactions have ended that the subscriber may hold.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
@@ -50,7 +50,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// Rows show identifiers without their epoch, also those that were frozen long ago. An old one that looks as if it were in
 /// here makes a suspect of a row that is none, which costs a second look and no more. One that is in here always looks like it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Since {
+pub(crate) struct Since {
     /// The oldest that counts.
     pub from: u64,
     /// The first that does not.
@@ -60,20 +60,20 @@ pub struct Since {
 impl Since {
     /// What lies between two snapshots of the publisher.
     #[must_use]
-    pub fn between(before: &SnapshotText, after: &SnapshotText) -> Self {
+    pub(crate) fn between(before: &SnapshotText, after: &SnapshotText) -> Self {
         Self { from: before.xmin, until: after.xmax.max(before.xmin) }
     }
 
     /// Whether there is none.
     #[must_use]
-    pub fn is_empty(self) -> bool {
+    pub(crate) fn is_empty(self) -> bool {
         self.from >= self.until
     }
 
     /// The ends without their epochs: inclusive, exclusive. Where the first is not below the second, identifiers from the
     /// first up and those below the second are meant. `None` where every identifier looks as if it were in here.
     #[must_use]
-    pub fn ends(self) -> Option<(u32, u32)> {
+    pub(crate) fn ends(self) -> Option<(u32, u32)> {
         const EPOCH: u64 = 1 << 32;
         let low = |xid: u64| u32::try_from(xid % EPOCH).ok();
         if self.until.saturating_sub(self.from) >= EPOCH { None } else { low(self.from).zip(low(self.until)) }
@@ -82,7 +82,7 @@ impl Since {
 
 /// A version of a row: what tells it from every other one, and its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Version {
+pub(crate) struct Version {
     /// The transaction that made it, without its epoch (`xmin`).
     pub xmin: u32,
     /// Its heap.
@@ -95,7 +95,7 @@ pub struct Version {
 
 /// What one sandwich saw of one key: the versions in A, in S and in B, each in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// On the publisher, before.
     pub before: Vec<Version>,
     /// On the subscriber.
@@ -106,7 +106,7 @@ pub struct Seen {
 
 /// What a sandwich says of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settled {
+pub(crate) enum Settled {
     /// Both sides have the same.
     Equal,
     /// They do not.
@@ -125,7 +125,7 @@ pub enum Settled {
 /// A of the next one; that A does not show the row, so it shows who removed it, and replay has passed that when the next S is taken.
 /// So where the next sandwich still finds the very same versions on the subscriber, and the same on the publisher, they are a difference.
 #[must_use]
-pub fn judge(seen: &Seen, before: Option<&Seen>) -> Settled {
+pub(crate) fn judge(seen: &Seen, before: Option<&Seen>) -> Settled {
     if seen.before != seen.after {
         return Settled::NotYet;
     }
@@ -224,7 +224,7 @@ impl Open {
 ///
 /// # Errors
 /// Where a session fails or the run was stopped.
-pub async fn pass(control: Sides<&Session>, request: &Request<'_>, deadline: Instant) -> Result<bool> {
+pub(crate) async fn pass(control: Sides<&Session>, request: &Request<'_>, deadline: Instant) -> Result<bool> {
     let target: Lsn = observe::insert_position(control.publisher, request.wal_segment_bytes).await?;
     loop {
         if live::approach(control, request, target).await?.is_ok() {
@@ -242,7 +242,7 @@ pub async fn pass(control: Sides<&Session>, request: &Request<'_>, deadline: Ins
 ///
 /// # Errors
 /// Where a session fails or the run was stopped.
-pub async fn enclose(control: Sides<&Session>, request: &Request<'_>, deadline: Instant) -> Result<bool> {
+pub(crate) async fn enclose(control: Sides<&Session>, request: &Request<'_>, deadline: Instant) -> Result<bool> {
     let open = Open::at(control.publisher).await?;
     if followed(control, request).await?.is_err() {
         return Ok(false);

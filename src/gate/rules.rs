@@ -7,7 +7,7 @@ use crate::lsn::Lsn;
 
 /// A transaction that has written, or may have, and has not ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Writer {
+pub(crate) enum Writer {
     /// A session that holds a transaction identifier (its lock on it shows in `pg_locks`, which everybody may read).
     Session {
         /// Its process.
@@ -47,7 +47,7 @@ impl fmt::Display for Writer {
 
 /// Where a subscription stands, as the publisher's slot and the subscriber's worker tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Progress {
+pub(crate) struct Progress {
     /// The subscription.
     pub subscription: String,
     /// `pg_stat_replication.replay_lsn` of the process that serves the slot, or the slot's `confirmed_flush_lsn` where that
@@ -64,7 +64,7 @@ pub struct Progress {
 /// What was observed before the subscriber's snapshot is taken, in this order: writers, then the publisher's snapshot and
 /// with it its insert position, then progress.
 #[derive(Debug, Clone)]
-pub struct Caught<'a> {
+pub(crate) struct Caught<'a> {
     /// Transactions of the publisher's database that had a transaction identifier just before its snapshot.
     pub writers: &'a [Writer],
     /// The publisher's normalised insert position, read in the statement that took the snapshot: every transaction that is
@@ -76,7 +76,7 @@ pub struct Caught<'a> {
 
 /// Why a pair of snapshots cannot be had yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NotYet {
+pub(crate) enum NotYet {
     /// A transaction of the publisher's database is open that may have written: both snapshots would miss it.
     Writing(Writer),
     /// A subscription has not applied everything up to the target.
@@ -174,7 +174,7 @@ impl fmt::Display for NotYet {
 ///
 /// # Errors
 /// The first thing that stands against it.
-pub fn accept_caught_up(observed: &Caught<'_>) -> Result<(), NotYet> {
+pub(crate) fn accept_caught_up(observed: &Caught<'_>) -> Result<(), NotYet> {
     if let Some(writer) = observed.writers.first() {
         return Err(NotYet::Writing(writer.clone()));
     }
@@ -202,7 +202,7 @@ pub fn accept_caught_up(observed: &Caught<'_>) -> Result<(), NotYet> {
 /// What was observed around both snapshots, in this order: `before` (position), the writers of [`Caught`], the publisher's
 /// snapshot, the subscriber's snapshot, `progress`, `writers_after`, then in one statement `snapshot_after` and `after`.
 #[derive(Debug, Clone)]
-pub struct Around<'a> {
+pub(crate) struct Around<'a> {
     /// The publisher's normalised insert position, before the writers were looked at.
     pub before: Lsn,
     /// The publisher's snapshot.
@@ -222,7 +222,7 @@ pub struct Around<'a> {
 
 /// Why nothing of the publisher's database can stand in the subscriber's snapshot that is not in the publisher's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stillness {
+pub(crate) enum Stillness {
     /// Not a byte of WAL was written in between.
     WalUnchanged,
     /// WAL was written (hint bits, vacuum, checkpoints), but no transaction that had an identifier ended in between.
@@ -235,7 +235,7 @@ pub enum Stillness {
 impl Stillness {
     /// For the report.
     #[must_use]
-    pub fn proof(self) -> &'static str {
+    pub(crate) fn proof(self) -> &'static str {
         match self {
             Self::WalUnchanged => "quiesced: no WAL was written between the two snapshots",
             Self::NoTransactionEnded => "quiesced: no writing transaction ended between the two snapshots",
@@ -257,7 +257,7 @@ impl Stillness {
 ///
 /// # Errors
 /// [`NotYet::Moved`] where neither can be said and nothing was decoded, or something was; [`NotYet::ForeignPosition`].
-pub fn accept_still(observed: &Around<'_>) -> Result<Stillness, NotYet> {
+pub(crate) fn accept_still(observed: &Around<'_>) -> Result<Stillness, NotYet> {
     for progress in observed.progress {
         if let Some(received) = progress.received
             && received > observed.after

@@ -6,7 +6,7 @@ use std::str::FromStr;
 /// A snapshot as `pg_current_snapshot()` writes it: `xmin:xmax:xip,...` (PostgreSQL manual, "Transaction ID and Snapshot
 /// Information Functions"). The identifiers are 64 bit, with the epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SnapshotText {
+pub(crate) struct SnapshotText {
     /// All transactions below have ended.
     pub xmin: u64,
     /// No transaction at or above had ended.
@@ -18,7 +18,7 @@ pub struct SnapshotText {
 /// The text is not a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a snapshot: expected xmin:xmax:xip,... as pg_current_snapshot() writes it")]
-pub struct ParseSnapshotError;
+pub(crate) struct ParseSnapshotError;
 
 impl FromStr for SnapshotText {
     type Err = ParseSnapshotError;
@@ -48,7 +48,7 @@ impl SnapshotText {
     ///
     /// An identifier in progress can be at or beyond `xmax`, so that an empty list says nothing.
     #[must_use]
-    pub fn shows(&self, xid: u64) -> bool {
+    pub(crate) fn shows(&self, xid: u64) -> bool {
         xid < self.xmax && !self.in_progress.contains(&xid)
     }
 
@@ -56,7 +56,7 @@ impl SnapshotText {
     /// is next to the snapshot. Identifiers in use span less than 2^31 (PostgreSQL manual, "Preventing Transaction ID
     /// Wraparound Failures").
     #[must_use]
-    pub fn extend(&self, xid: u32) -> u64 {
+    pub(crate) fn extend(&self, xid: u32) -> u64 {
         const EPOCH: u64 = 1 << 32;
         const HALF: u64 = 1 << 31;
         let near = (self.xmax & !(EPOCH - 1)) | u64::from(xid);

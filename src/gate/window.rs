@@ -26,7 +26,7 @@ pub(crate) const VALUE_BYTES: usize = 48;
 
 /// A value as the publisher's output function writes it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Value {
+pub(crate) enum Value {
     /// NULL.
     Null,
     /// Its text.
@@ -38,11 +38,11 @@ pub enum Value {
 }
 
 /// The compared columns of a row, in the order of [`crate::catalog::TablePair::columns`]; or those of its identity.
-pub type Values = Vec<Value>;
+pub(crate) type Values = Vec<Value>;
 
 /// What identifies the rows of a table in the WAL.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Identity {
+pub(crate) enum Identity {
     /// These columns, as positions in [`crate::catalog::TablePair::columns`].
     Columns(Vec<usize>),
     /// All of them together, and there may be duplicates.
@@ -51,7 +51,7 @@ pub enum Identity {
 
 /// How many rows of the publisher's snapshot have an identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
+pub(crate) enum Wanted {
     /// One, which the window changed or removed.
     One,
     /// None: the first thing that happened to it in the window is that it came.
@@ -64,7 +64,7 @@ pub enum Wanted {
 
 /// An identity to look up in the publisher's snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lookup {
+pub(crate) struct Lookup {
     /// Its values.
     pub key: Values,
     /// What must be found. Anything else means that the window and the snapshot do not belong together.
@@ -73,7 +73,7 @@ pub struct Lookup {
 
 /// Rows as they stood at the cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Image {
+pub(crate) struct Image {
     /// The values.
     pub row: Values,
     /// How many there are.
@@ -84,7 +84,7 @@ pub struct Image {
 
 /// What the window did to a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Touched {
+pub(crate) struct Touched {
     /// What the keys of the lookups are made of.
     pub identity: Identity,
     /// Rows of the publisher's snapshot that do not count at the cut, and such that must not be there.
@@ -96,7 +96,7 @@ pub struct Touched {
 impl Touched {
     /// How many identities were touched.
     #[must_use]
-    pub fn keys(&self) -> u64 {
+    pub(crate) fn keys(&self) -> u64 {
         let lookups = self.lookups.len() as u64;
         match self.identity {
             Identity::Columns(_) => lookups,
@@ -107,7 +107,7 @@ impl Touched {
 
 /// Why the window cannot say how a table stood at the cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Problem {
+pub(crate) enum Problem {
     /// It was truncated, or its columns are not those that were read: another sync point will do.
     Changed(String),
     /// Its changes are more than memory holds, and were dropped: another sync point will do, where less has changed.
@@ -118,7 +118,7 @@ pub enum Problem {
 
 /// A table whose changes matter.
 #[derive(Debug, Clone)]
-pub struct Watched {
+pub(crate) struct Watched {
     /// The subscription that feeds it, as a position.
     pub subscription: usize,
     /// The names of its compared columns; `None` for those that are computed and not sent.
@@ -129,7 +129,7 @@ pub struct Watched {
 
 /// What is known of the position that a subscription's part of the subscriber's snapshot corresponds to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bounds {
+pub(crate) struct Bounds {
     /// Every transaction that ends at or before it is in the snapshot.
     pub certain: Lsn,
     /// No transaction that ends behind it is.
@@ -139,7 +139,7 @@ pub struct Bounds {
 impl Bounds {
     /// A position that is known exactly.
     #[must_use]
-    pub fn exact(cut: Lsn) -> Self {
+    pub(crate) fn exact(cut: Lsn) -> Self {
         Self { certain: cut, upto: cut }
     }
 }
@@ -153,7 +153,7 @@ struct Pending {
 
 /// The window while it is decoded, and afterwards.
 #[derive(Debug)]
-pub struct Window {
+pub(crate) struct Window {
     snapshot: SnapshotText,
     watched: HashMap<u32, Watched>,
     bounds: Vec<Bounds>,
@@ -171,7 +171,7 @@ impl Window {
     /// An empty window behind a snapshot of the publisher. `watched` is by object identifier on the publisher; `bounds` has
     /// one element for each subscription.
     #[must_use]
-    pub fn new(snapshot: SnapshotText, watched: HashMap<u32, Watched>, bounds: Vec<Bounds>) -> Self {
+    pub(crate) fn new(snapshot: SnapshotText, watched: HashMap<u32, Watched>, bounds: Vec<Bounds>) -> Self {
         Self {
             snapshot,
             watched,
@@ -190,7 +190,7 @@ impl Window {
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`] where it does not follow the protocol.
-    pub fn feed(&mut self, message: &[u8]) -> Result<()> {
+    pub(crate) fn feed(&mut self, message: &[u8]) -> Result<()> {
         match pgoutput::parse(message)? {
             Message::Begin { xid, .. } => {
                 // By its identifier, never by its position: a transaction can have ended before the snapshot's position and
@@ -344,20 +344,20 @@ impl Window {
 
     /// Transactions that count.
     #[must_use]
-    pub fn transactions(&self) -> u64 {
+    pub(crate) fn transactions(&self) -> u64 {
         self.transactions
     }
 
     /// The position of each subscription as far as it is known; one of [`Window::cuts`].
     #[must_use]
-    pub fn bounds(&self) -> &[Bounds] {
+    pub(crate) fn bounds(&self) -> &[Bounds] {
         &self.bounds
     }
 
     /// The positions that a subscription's part of the subscriber's snapshot may correspond to, ascending: one, where it is
     /// known or makes no difference.
     #[must_use]
-    pub fn cuts(&self, subscription: usize) -> Vec<Lsn> {
+    pub(crate) fn cuts(&self, subscription: usize) -> Vec<Lsn> {
         let first = self.bounds.get(subscription).map(|bounds| bounds.certain);
         let ends = self.pending.iter().filter(|pending| !self.of(subscription, pending).is_empty());
         first.into_iter().chain(ends.map(|pending| pending.end)).collect()
@@ -370,13 +370,13 @@ impl Window {
 
     /// How many answers it takes to tell the cuts apart, at most: cuts times changes between them.
     #[must_use]
-    pub fn undecided(&self) -> usize {
+    pub(crate) fn undecided(&self) -> usize {
         self.pending.len() * self.pending.iter().map(|pending| pending.changes.len()).sum::<usize>()
     }
 
     /// What became of the tables up to a cut for each subscription.
     #[must_use]
-    pub fn at(&self, cuts: &[Lsn]) -> BTreeMap<u32, Result<Touched, Problem>> {
+    pub(crate) fn at(&self, cuts: &[Lsn]) -> BTreeMap<u32, Result<Touched, Problem>> {
         let (tables, mut problems) = self.rows_at(cuts);
         problems.extend(self.problems.clone());
         let mut touched: BTreeMap<_, _> =
@@ -405,7 +405,7 @@ impl Window {
     /// What tells the cuts of a subscription apart: for each identity that a transaction between them touched, what the
     /// subscriber must have at each cut.
     #[must_use]
-    pub fn questions(&self, subscription: usize) -> Vec<Question> {
+    pub(crate) fn questions(&self, subscription: usize) -> Vec<Question> {
         let cuts = self.cuts(subscription);
         let mut touched: BTreeMap<u32, BTreeSet<Values>> = BTreeMap::new();
         for (relation, change) in self.pending.iter().flat_map(|pending| self.of(subscription, pending)) {
@@ -443,14 +443,14 @@ impl Window {
 
     /// What identifies the rows of a relation that was touched.
     #[must_use]
-    pub fn identity(&self, relation: u32) -> Option<&Identity> {
+    pub(crate) fn identity(&self, relation: u32) -> Option<&Identity> {
         self.mappings.get(&relation).map(|mapping| &mapping.identity)
     }
 }
 
 /// An identity that tells cuts apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
+pub(crate) struct Question {
     /// The relation on the publisher.
     pub relation: u32,
     /// The identity.
@@ -461,7 +461,7 @@ pub struct Question {
 
 /// What the subscriber has of an identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Expected {
+pub(crate) enum Expected {
     /// What the publisher's snapshot has.
     AsInSnapshot,
     /// No row.

@@ -15,7 +15,7 @@ use crate::sql;
 
 /// What makes the table at the cut of the table in the snapshot.
 #[derive(Debug)]
-pub struct Advance {
+pub(crate) struct Advance {
     touched: Arc<Touched>,
     /// Row versions of the snapshot that do not count, ascending.
     excluded: Vec<Position>,
@@ -28,7 +28,7 @@ impl Advance {
     ///
     /// # Errors
     /// What contradicts, for people: then the window and the snapshot do not belong together.
-    pub fn new(touched: Arc<Touched>, mut found: Vec<(usize, Position)>) -> Result<Self, String> {
+    pub(crate) fn new(touched: Arc<Touched>, mut found: Vec<(usize, Position)>) -> Result<Self, String> {
         found.sort_unstable();
         let mut excluded = Vec::new();
         let mut origins = HashMap::new();
@@ -66,7 +66,7 @@ impl Advance {
 
     /// Leaves out rows by their place, and puts nothing there.
     #[must_use]
-    pub fn without(mut excluded: Vec<Position>) -> Self {
+    pub(crate) fn without(mut excluded: Vec<Position>) -> Self {
         excluded.sort_unstable();
         excluded.dedup();
         let touched = Touched { identity: Identity::WholeRow, lookups: Vec::new(), images: Vec::new() };
@@ -75,19 +75,19 @@ impl Advance {
 
     /// Whether the row at a place does not count.
     #[must_use]
-    pub fn leaves_out(&self, position: Position) -> bool {
+    pub(crate) fn leaves_out(&self, position: Position) -> bool {
         self.excluded.binary_search(&position).is_ok()
     }
 
     /// Whether rows are left out that are looked at elsewhere, rather than such that stood otherwise.
     #[must_use]
-    pub fn sets_aside(&self) -> bool {
+    pub(crate) fn sets_aside(&self) -> bool {
         self.touched.lookups.is_empty() && self.touched.images.is_empty() && !self.excluded.is_empty()
     }
 
     /// Whether there are rows that stand in the place of others.
     #[must_use]
-    pub fn has_images(&self) -> bool {
+    pub(crate) fn has_images(&self) -> bool {
         !self.touched.images.is_empty()
     }
 

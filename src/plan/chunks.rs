@@ -6,7 +6,7 @@ use crate::plan::{ChunkRange, KeyText};
 
 /// The lower end of a chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bound {
+pub(crate) struct Bound {
     /// The key in normal form: compares as bytes like the key on both servers.
     pub encoded: Vec<u8>,
     /// The key columns as texts, in key order.
@@ -15,7 +15,7 @@ pub struct Bound {
 
 /// How a table is divided.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Chunking {
+pub(crate) enum Chunking {
     /// Ranges of the key, cut at these bounds (ascending, distinct): one chunk more than bounds.
     Ranges(Vec<Bound>),
     /// Buckets of the key's hash; of the row's digest for a table without a key.
@@ -28,7 +28,7 @@ pub enum Chunking {
 impl Chunking {
     /// The number of chunks.
     #[must_use]
-    pub fn count(&self) -> u32 {
+    pub(crate) fn count(&self) -> u32 {
         match self {
             // Far fewer than 2^32: CHUNKS_MAX limits what is cut.
             Self::Ranges(bounds) => u32::try_from(bounds.len()).unwrap_or(u32::MAX - 1) + 1,
@@ -38,7 +38,7 @@ impl Chunking {
 
     /// The chunk of a key in normal form.
     #[must_use]
-    pub fn chunk_of_key(&self, encoded: &[u8]) -> u32 {
+    pub(crate) fn chunk_of_key(&self, encoded: &[u8]) -> u32 {
         match self {
             Self::Ranges(bounds) => {
                 let after = bounds.partition_point(|bound| bound.encoded.as_slice() <= encoded);
@@ -50,7 +50,7 @@ impl Chunking {
 
     /// The ends of a range chunk: inclusive lower, exclusive upper, `None` where open.
     #[must_use]
-    pub fn ends(&self, chunk: u32) -> (Option<&Bound>, Option<&Bound>) {
+    pub(crate) fn ends(&self, chunk: u32) -> (Option<&Bound>, Option<&Bound>) {
         match self {
             Self::Ranges(bounds) => {
                 let at = chunk as usize;
@@ -62,7 +62,7 @@ impl Chunking {
 
     /// What reports say of the neighbouring chunks `first..=last`.
     #[must_use]
-    pub fn range(&self, first: u32, last: u32, key_names: &[&str]) -> ChunkRange {
+    pub(crate) fn range(&self, first: u32, last: u32, key_names: &[&str]) -> ChunkRange {
         match self {
             Self::Ranges(_) => {
                 let text = |bound: &Bound| -> KeyText {
@@ -78,7 +78,7 @@ impl Chunking {
 
 /// Cuts ranges of about equal size from sampled keys, in any order.
 #[must_use]
-pub fn cut_ranges(mut samples: Vec<Bound>, chunks: u64) -> Chunking {
+pub(crate) fn cut_ranges(mut samples: Vec<Bound>, chunks: u64) -> Chunking {
     samples.sort_unstable_by(|a, b| a.encoded.cmp(&b.encoded));
     samples.dedup_by(|a, b| a.encoded == b.encoded);
     let count = samples.len() as u64;

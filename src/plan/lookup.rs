@@ -37,7 +37,7 @@ fn texts_agree(column: &ColumnPair, side: Side) -> bool {
 
 /// When two identities are the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sameness {
+pub(crate) enum Sameness {
     /// Their texts are. To changes in the WAL, 1.0 and 1.00 are two rows, one of which went when the other one came.
     OfText,
     /// Their types call them equal, as far as they can be asked.
@@ -47,7 +47,7 @@ pub enum Sameness {
 impl Sameness {
     /// What the rows that a window touched are to be looked up by, or those that are set aside on both sides.
     #[must_use]
-    pub fn wanted(touched: &Touched) -> Self {
+    pub(crate) fn wanted(touched: &Touched) -> Self {
         let any = |lookup: &Lookup| lookup.wanted == Wanted::Any;
         if touched.lookups.iter().any(any) { Self::OfValue } else { Self::OfText }
     }
@@ -55,7 +55,7 @@ impl Sameness {
 
 /// What is read of rows that are looked up by their identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Finding {
+pub(crate) enum Finding {
     /// Where they lie: the number of the identity, `tableoid`, `ctid`.
     Places(Sameness),
     /// What they are, of identities with the same text: the number of the identity, and an array of the texts of all compared
@@ -67,7 +67,7 @@ pub enum Finding {
 
 /// The statement that looks up identities on one side. Identities of columns go through their index.
 #[must_use]
-pub fn lookup_statement(
+pub(crate) fn lookup_statement(
     pair: &TablePair,
     side: Side,
     identity: &Identity,
@@ -90,7 +90,7 @@ pub fn lookup_statement(
 /// The statement that looks up whole rows by their identity: the row image, `tableoid`, `ctid`, the texts of the image's
 /// columns cut to so many characters, the number of the identity, `xmin`.
 #[must_use]
-pub fn versions_statement(
+pub(crate) fn versions_statement(
     pair: &TablePair,
     shape: &Shape,
     side: Side,
@@ -111,7 +111,7 @@ pub fn versions_statement(
 
 /// The statement that reads the rows of some keys on one side, through the index of the key: the row image, `tableoid`, `ctid`.
 #[must_use]
-pub fn located_statement(pair: &TablePair, shape: &Shape, side: Side, keys: &[&Values]) -> String {
+pub(crate) fn located_statement(pair: &TablePair, shape: &Shape, side: Side, keys: &[&Values]) -> String {
     let list = shape.select_list(side);
     let mut inner: Vec<_> = list.iter().enumerate().map(|(at, column)| format!("{column} AS c{at}")).collect();
     inner.push("tableoid AS heap, ctid AS place".to_owned());
@@ -123,7 +123,7 @@ pub fn located_statement(pair: &TablePair, shape: &Shape, side: Side, keys: &[&V
 
 /// Whose identities are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeysOf {
+pub(crate) enum KeysOf {
     /// Rows that one of these transactions may have made.
     MadeBy(Since),
     /// The rows at these places.
@@ -132,7 +132,7 @@ pub enum KeysOf {
 
 /// The statement that reads identities as [`lookup_statement`] takes them: an array of texts, `tableoid`, `ctid`.
 #[must_use]
-pub fn keys_statement(pair: &TablePair, side: Side, identity: &Identity, of: &KeysOf) -> String {
+pub(crate) fn keys_statement(pair: &TablePair, side: Side, identity: &Identity, of: &KeysOf) -> String {
     let relation = pair.relations.get(side);
     let all: Vec<usize> = (0..pair.columns.len()).collect();
     let columns = match identity {

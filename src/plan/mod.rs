@@ -13,14 +13,16 @@ mod sample;
 mod slices;
 mod statement;
 
-pub use advance::Advance;
-pub use chunks::{Bound, Chunking, cut_ranges};
-pub use lookup::{Finding, KeysOf, Sameness, keys_statement, located_statement, lookup_statement, versions_statement};
-pub use position::Position;
+pub(crate) use advance::Advance;
+pub(crate) use chunks::{Bound, Chunking, cut_ranges};
+pub(crate) use lookup::{
+    Finding, KeysOf, Sameness, keys_statement, located_statement, lookup_statement, versions_statement,
+};
+pub(crate) use position::Position;
 pub use range::{ChunkRange, KeyText};
-pub use sample::{KeySample, SampleSpec, sample_spec};
-pub use slices::{Slice, slices};
-pub use statement::{
+pub(crate) use sample::{KeySample, SampleSpec, sample_spec};
+pub(crate) use slices::{Slice, slices};
+pub(crate) use statement::{
     CUT, Reading, Source, WHOLE, column_names, count_statement, heap_check, rows_statement, sample_statement,
     statement, write_source,
 };
@@ -46,7 +48,7 @@ const SLOW_BYTES_PER_SECOND: u64 = 40 << 20;
 
 /// How a table is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ScanKind {
+pub(crate) enum ScanKind {
     /// In physical order; rows are filed under their chunk by their key.
     Heap,
     /// Chunk by chunk through the index of the key.
@@ -56,7 +58,7 @@ pub enum ScanKind {
 impl ScanKind {
     /// For reports.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Heap => "heap scan",
             Self::KeyRange => "key-range scan",
@@ -66,7 +68,7 @@ impl ScanKind {
 
 /// What bounds the cutting.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Target rows in a chunk, if the user asked for a number.
     pub chunk_rows: Option<NonZeroU64>,
     /// How long snapshots are held.
@@ -77,7 +79,7 @@ pub struct Limits {
 
 /// How one table is cut and read.
 #[derive(Debug, Clone)]
-pub struct TablePlan {
+pub(crate) struct TablePlan {
     /// How it is read.
     pub scan: ScanKind,
     /// Into what it is cut.
@@ -92,7 +94,7 @@ pub struct TablePlan {
 ///
 /// `unfinished` says that a heap scan of it was cut off by the age limit before.
 #[must_use]
-pub fn choose_scan(pair: &TablePair, shape: &Shape, limits: &Limits, unfinished: bool) -> (ScanKind, String) {
+pub(crate) fn choose_scan(pair: &TablePair, shape: &Shape, limits: &Limits, unfinished: bool) -> (ScanKind, String) {
     let bytes = pair.relations.publisher.bytes.max(pair.relations.subscriber.bytes);
     let expected = Duration::from_secs_f64(bytes as f64 / SLOW_BYTES_PER_SECOND as f64);
     let too_long = unfinished || expected > limits.snapshot_age_max / 2;
@@ -117,7 +119,7 @@ pub fn choose_scan(pair: &TablePair, shape: &Shape, limits: &Limits, unfinished:
 
 /// Target rows of the table's chunks.
 #[must_use]
-pub fn chunk_rows(pair: &TablePair, limits: &Limits) -> u64 {
+pub(crate) fn chunk_rows(pair: &TablePair, limits: &Limits) -> u64 {
     let rows = estimated_rows(pair);
     let wanted = limits.chunk_rows.map_or_else(
         || {
@@ -131,13 +133,13 @@ pub fn chunk_rows(pair: &TablePair, limits: &Limits) -> u64 {
 
 /// The larger side's estimate.
 #[must_use]
-pub fn estimated_rows(pair: &TablePair) -> u64 {
+pub(crate) fn estimated_rows(pair: &TablePair) -> u64 {
     pair.relations.publisher.rows_estimate.max(pair.relations.subscriber.rows_estimate)
 }
 
 /// Cuts a table whose chunks are known.
 #[must_use]
-pub fn plan(
+pub(crate) fn plan(
     pair: &TablePair,
     shape: &Shape,
     chunking: Chunking,

@@ -2,7 +2,7 @@
 
 /// Where a row lies: a row version keeps its place as long as a snapshot that sees it is held and the table is not rewritten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Position {
+pub(crate) struct Position {
     /// `tableoid`: the heap; 0 for a row that lies in none ([`Position::of_image`]).
     pub heap: u32,
     /// The block of `ctid`.

@@ -27,7 +27,7 @@ const ALLOCATION_BYTES: usize = 16;
 
 /// How many keys are to be sampled, and from what share of the table.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct SampleSpec {
+pub(crate) struct SampleSpec {
     /// Chunks to cut.
     pub chunks: u64,
     /// Percentage of blocks (`TABLESAMPLE SYSTEM`).
@@ -42,7 +42,7 @@ pub struct SampleSpec {
 ///
 /// # Errors
 /// The chunking itself, where no sample is needed: hash buckets, or a single range.
-pub fn sample_spec(pair: &TablePair, shape: &Shape, limits: &Limits) -> Result<SampleSpec, Chunking> {
+pub(crate) fn sample_spec(pair: &TablePair, shape: &Shape, limits: &Limits) -> Result<SampleSpec, Chunking> {
     let rows = estimated_rows(pair);
     let chunks = rows.div_ceil(chunk_rows(pair, limits)).max(1);
     if shape.order().is_none() {
@@ -67,7 +67,7 @@ pub fn sample_spec(pair: &TablePair, shape: &Shape, limits: &Limits) -> Result<S
 /// Keys of a table while they come in, of which it keeps a uniform sample in bounded memory: those with the smallest hashes. So
 /// it takes no chance to choose them, and a key that comes often counts once.
 #[derive(Debug)]
-pub struct KeySample {
+pub(crate) struct KeySample {
     /// All keys so far whose hash is not above the limit, with their hashes; a key may be there several times.
     kept: Vec<(u64, Bound)>,
     hash_max: u64,
@@ -78,12 +78,12 @@ pub struct KeySample {
 impl KeySample {
     /// A sample as a specification wants it.
     #[must_use]
-    pub fn new(spec: &SampleSpec) -> Self {
+    pub(crate) fn new(spec: &SampleSpec) -> Self {
         Self { kept: Vec::new(), hash_max: u64::MAX, bytes: 0, bytes_max: spec.bytes_max }
     }
 
     /// Takes in a key: its normal form, and its columns as texts.
-    pub fn push(&mut self, mut encoded: Vec<u8>, text: &[&str]) {
+    pub(crate) fn push(&mut self, mut encoded: Vec<u8>, text: &[&str]) {
         let [a, b, c, d, e, f, g, h, ..] = key_hash(&encoded);
         let hash = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
         if hash > self.hash_max {
@@ -127,7 +127,7 @@ impl KeySample {
     /// Cuts ranges of about equal size; fewer than are wanted where there are fewer keys, or where their bounds would cost too
     /// much.
     #[must_use]
-    pub fn cut(self, chunks: u64) -> Chunking {
+    pub(crate) fn cut(self, chunks: u64) -> Chunking {
         let each = (self.bytes / self.kept.len().max(1)).max(1);
         let affordable = (BOUNDS_BYTES_MAX / each).max(1) as u64;
         cut_ranges(self.kept.into_iter().map(|(_, bound)| bound).collect(), chunks.min(affordable))

@@ -19,7 +19,7 @@ const SLICES_PER_JOB: u64 = 4;
 
 /// A piece of one side of a table, read by one statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Slice {
+pub(crate) enum Slice {
     /// Blocks of one heap: inclusive lower, exclusive upper, `None` where open.
     Blocks {
         /// Position in [`Relation::heaps`].
@@ -44,7 +44,7 @@ pub enum Slice {
 
 /// The slices of one side; together they read every row once.
 #[must_use]
-pub fn slices(relation: &Relation, scan: ScanKind, chunks: u32, version_num: u32, jobs: usize) -> Vec<Slice> {
+pub(crate) fn slices(relation: &Relation, scan: ScanKind, chunks: u32, version_num: u32, jobs: usize) -> Vec<Slice> {
     if scan == ScanKind::KeyRange {
         return (0..chunks).map(|chunk| Slice::Chunks { first: chunk, last: chunk }).collect();
     }

@@ -9,7 +9,7 @@ use crate::sql;
 
 /// What is read of each row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reading {
+pub(crate) enum Reading {
     /// The row image.
     Image,
     /// The row image, then the heap it lies in and its position there.
@@ -20,9 +20,9 @@ pub enum Reading {
 }
 
 /// Stands before a text that is whole. A letter that every encoding of a database has: the text itself gets no mark.
-pub const WHOLE: char = '=';
+pub(crate) const WHOLE: char = '=';
 /// Stands before the beginning of a longer text.
-pub const CUT: char = '<';
+pub(crate) const CUT: char = '<';
 
 /// The select list of a reading.
 fn select_list(pair: &TablePair, shape: &Shape, side: Side, reading: &Reading) -> String {
@@ -87,7 +87,7 @@ pub(super) fn write_literal(facts: &TypeFacts, value: &Value, statement: &mut St
 
 /// The names of the compared columns, in the order of the row image: the key first.
 #[must_use]
-pub fn column_names<'a>(pair: &'a TablePair, shape: &Shape) -> Vec<&'a str> {
+pub(crate) fn column_names<'a>(pair: &'a TablePair, shape: &Shape) -> Vec<&'a str> {
     columns(pair, shape).map(|column| column.name.as_str()).collect()
 }
 
@@ -120,7 +120,7 @@ fn row_comparison(pair: &TablePair, shape: &Shape, side: Side, operator: &str, b
 
 /// What is read of one side: a table as its snapshot has it, or as it stood at the cut.
 #[derive(Clone, Copy)]
-pub struct Source<'a> {
+pub(crate) struct Source<'a> {
     /// The table.
     pub pair: &'a TablePair,
     /// The side.
@@ -146,7 +146,7 @@ impl Source<'_> {
 
 /// Writes what stands behind FROM in a statement over the whole table, behind what the statement has so far: the table and its
 /// conditions, or both parts of it.
-pub fn write_source(of: Source<'_>, statement: &mut String) {
+pub(crate) fn write_source(of: Source<'_>, statement: &mut String) {
     let relation = of.relation();
     let conditions: Vec<_> = filter(relation).into_iter().chain(of.excluded(&Slice::Whole)).collect();
     let rows = format!("{}{}", from(relation), where_clause(&conditions));
@@ -163,7 +163,7 @@ pub fn write_source(of: Source<'_>, statement: &mut String) {
 
 /// The statements that read the rows at some positions: whatever the key, its index or the number of duplicates.
 #[must_use]
-pub fn rows_statement(of: Source<'_>, shape: &Shape, positions: &[Position], characters: usize) -> Vec<String> {
+pub(crate) fn rows_statement(of: Source<'_>, shape: &Shape, positions: &[Position], characters: usize) -> Vec<String> {
     let list = select_list(of.pair, shape, of.side, &Reading::ImagePositionAndTexts(characters));
     let begun = format!("COPY (SELECT {list} FROM ");
     let ended = |mut statement: String, positions: &[Position]| {
@@ -200,7 +200,7 @@ fn range_conditions(
 
 /// The statement that counts the rows of neighbouring chunks; `None` for other slices, whose table is counted as a whole.
 #[must_use]
-pub fn count_statement(of: Source<'_>, shape: &Shape, chunking: &Chunking, slice: &Slice) -> Option<String> {
+pub(crate) fn count_statement(of: Source<'_>, shape: &Shape, chunking: &Chunking, slice: &Slice) -> Option<String> {
     let Slice::Chunks { first, last } = slice else { return None };
     let relation = of.relation();
     let range = range_conditions(of, shape, chunking, *first, *last);
@@ -210,7 +210,13 @@ pub fn count_statement(of: Source<'_>, shape: &Shape, chunking: &Chunking, slice
 
 /// The statement that reads a slice of one side.
 #[must_use]
-pub fn statement(of: Source<'_>, shape: &Shape, chunking: &Chunking, slice: &Slice, reading: &Reading) -> String {
+pub(crate) fn statement(
+    of: Source<'_>,
+    shape: &Shape,
+    chunking: &Chunking,
+    slice: &Slice,
+    reading: &Reading,
+) -> String {
     let Source { pair, side, .. } = of;
     let relation = of.relation();
     let mut conditions = Vec::new();
@@ -244,7 +250,7 @@ pub fn statement(of: Source<'_>, shape: &Shape, chunking: &Chunking, slice: &Sli
 
 /// The statement that samples keys of the publisher: the key columns, then their texts.
 #[must_use]
-pub fn sample_statement(pair: &TablePair, shape: &Shape, spec: &SampleSpec) -> String {
+pub(crate) fn sample_statement(pair: &TablePair, shape: &Shape, spec: &SampleSpec) -> String {
     let relation = &pair.relations.publisher;
     let mut list: Vec<_> = shape.select_list(Side::Publisher).into_iter().take(shape.key_len()).collect();
     list.extend(key_columns_sql(pair, shape).iter().map(|column| sql::output_text(column)));
@@ -267,7 +273,7 @@ pub fn sample_statement(pair: &TablePair, shape: &Shape, spec: &SampleSpec) -> S
 /// empty storage. `pg_class` read by the snapshot names the storage that the snapshot should see; `pg_relation_filenode()`
 /// reads the current catalog. The same goes for the leaves of a partition tree. One row, true if nothing changed.
 #[must_use]
-pub fn heap_check(relation: &Relation, slice: &Slice) -> String {
+pub(crate) fn heap_check(relation: &Relation, slice: &Slice) -> String {
     let heaps: Vec<_> = match slice {
         Slice::Blocks { heap, .. } => relation.heaps.get(*heap).into_iter().collect(),
         Slice::Whole | Slice::Chunks { .. } | Slice::Images => relation.heaps.iter().collect(),

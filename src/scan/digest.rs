@@ -76,7 +76,7 @@ const SENT: [(&str, &str); 14] = [
 
 /// How two servers hash.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Hashing {
+pub(crate) struct Hashing {
     /// Why they can digest no table, if that is so.
     unusable: Option<String>,
     /// The types that they hash otherwise.
@@ -106,7 +106,7 @@ fn collatable(name: &str) -> bool {
 ///
 /// # Errors
 /// Where a session was lost.
-pub async fn hashing(sessions: Sides<&Session>, facts: &Sides<ServerFacts>) -> Result<Hashing> {
+pub(crate) async fn hashing(sessions: Sides<&Session>, facts: &Sides<ServerFacts>) -> Result<Hashing> {
     let mut hashing = Hashing {
         unusable: None,
         differing: Vec::new(),
@@ -141,7 +141,7 @@ pub async fn hashing(sessions: Sides<&Session>, facts: &Sides<ServerFacts>) -> R
 
 /// How a table is digested.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Digest {
+pub(crate) struct Digest {
     sums: usize,
     /// What of each compared column is hashed.
     columns: Sides<Vec<String>>,
@@ -152,7 +152,7 @@ impl Digest {
     ///
     /// # Errors
     /// Why the servers cannot digest the table, for people.
-    pub fn new(pair: &TablePair, shape: &Shape, hashing: &Hashing, bits: u32) -> Result<Self, String> {
+    pub(crate) fn new(pair: &TablePair, shape: &Shape, hashing: &Hashing, bits: u32) -> Result<Self, String> {
         if let Some(why) = &hashing.unusable {
             return Err(why.clone());
         }
@@ -186,7 +186,7 @@ impl Digest {
 
     /// Bits of the digest.
     #[must_use]
-    pub fn bits(&self) -> u32 {
+    pub(crate) fn bits(&self) -> u32 {
         if self.sums > 1 { 128 } else { 64 }
     }
 

@@ -3,13 +3,13 @@
 use crate::plan::Position;
 
 /// Distinct rows of one side that are kept at once: about 7 MiB.
-pub const ENTRIES_MAX: usize = 131_072;
+pub(crate) const ENTRIES_MAX: usize = 131_072;
 /// Rows that a list takes in between two collapses at least.
 const SLACK_MIN: usize = 4096;
 
 /// Equal rows as they are joined with the other side's: 56 bytes, whatever their width and number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// 128 bits of the hash of its key in normal form; of its digest for a table without a key.
     pub key: [u8; 16],
     /// 128 bits of its digest.

@@ -26,7 +26,7 @@ pub(crate) const VALUE_CHARACTERS: usize = 1000;
 const END_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What all jobs of a sync point share.
-pub struct Context {
+pub(crate) struct Context {
     /// The snapshots to import.
     pub snapshots: Sides<Snapshot>,
     /// Hears of rows and bytes that came in.
@@ -37,7 +37,7 @@ pub struct Context {
 
 /// A job that has ended.
 #[derive(Debug)]
-pub struct Done {
+pub(crate) struct Done {
     /// The session, if it can be used again.
     pub session: Option<Session>,
     /// The job.
@@ -48,7 +48,7 @@ pub struct Done {
 
 /// Runs a job. When `give_way` is cancelled, the statement is cancelled, its locks are let go with its session, and the
 /// result is an error of kind [`ErrorKind::Cancelled`].
-pub async fn execute(session: Session, job: Job, context: Arc<Context>, give_way: CancellationToken) -> Done {
+pub(crate) async fn execute(session: Session, job: Job, context: Arc<Context>, give_way: CancellationToken) -> Done {
     let result = tokio::select! {
         // Looked at first, so that a job that has just ended is still taken as ended.
         biased;

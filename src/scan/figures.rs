@@ -14,7 +14,7 @@ const EXPRESSIONS_PER_STATEMENT: usize = 1600;
 
 /// The figures of one side. Texts are the server's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Figures {
+pub(crate) struct Figures {
     /// `count(*)`.
     pub count: u64,
     /// The digest of all rows, where it was asked for: exact sums.
@@ -25,7 +25,7 @@ pub struct Figures {
 
 /// What is asked of a column.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ColumnFigure {
+pub(crate) enum ColumnFigure {
     /// `max()` of a date or timestamp column.
     Max {
         /// The column.
@@ -118,7 +118,7 @@ fn expressions(table: &TableContext, side: Side) -> (Vec<ColumnFigure>, Vec<Stri
 /// What is asked of a table, in order, and the statements that ask it of a side. The first value of the first statement
 /// is `count(*)`, and behind it comes the digest, where one is asked for.
 #[must_use]
-pub fn figure_statements(
+pub(crate) fn figure_statements(
     table: &TableContext,
     of: Source<'_>,
     mut digest: Option<&Digest>,

@@ -14,7 +14,7 @@ use crate::side::{Side, Sides};
 
 /// What all jobs of a table share.
 #[derive(Debug, Clone)]
-pub struct TableContext {
+pub(crate) struct TableContext {
     /// Its position in the catalog.
     pub index: TableIndex,
     /// The table on both sides.
@@ -34,14 +34,14 @@ pub struct TableContext {
 impl TableContext {
     /// The names of the compared columns, in the order of the row image: the key first.
     #[must_use]
-    pub fn column_names(&self) -> Vec<&str> {
+    pub(crate) fn column_names(&self) -> Vec<&str> {
         column_names(&self.pair, &self.shape)
     }
 }
 
 /// A column that a sequence feeds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SequenceColumn {
+pub(crate) struct SequenceColumn {
     /// The column.
     pub name: String,
     /// Whether the sequence descends: then the last value is the smallest.
@@ -50,7 +50,7 @@ pub struct SequenceColumn {
 
 /// One piece of reading.
 #[derive(Debug, Clone)]
-pub struct Job {
+pub(crate) struct Job {
     /// The table.
     pub table: Arc<TableContext>,
     /// The side to read.
@@ -70,20 +70,20 @@ pub struct Job {
 impl Job {
     /// What it reads of.
     #[must_use]
-    pub fn source(&self) -> Source<'_> {
+    pub(crate) fn source(&self) -> Source<'_> {
         Source { pair: &self.table.pair, side: self.side, advance: self.advance.as_deref() }
     }
 
     /// What it asks of the columns, where it asks for figures.
     #[must_use]
-    pub fn asked(&self) -> Vec<ColumnFigure> {
+    pub(crate) fn asked(&self) -> Vec<ColumnFigure> {
         column_figures(&self.table, self.side)
     }
 }
 
 /// Kinds of work, in the order in which they are taken from the queue.
 #[derive(Debug, Clone)]
-pub enum Work {
+pub(crate) enum Work {
     /// Computes these SQL expressions, which touch no table.
     Evaluate(Vec<String>),
     /// Reads the rows at these positions.
@@ -109,7 +109,7 @@ pub enum Work {
 impl Work {
     /// For messages: what is done with the table.
     #[must_use]
-    pub fn what(&self) -> &'static str {
+    pub(crate) fn what(&self) -> &'static str {
         match self {
             Self::Evaluate(_) => "computing figures",
             Self::Rows(_) => "reading differing rows",
@@ -127,7 +127,7 @@ impl Work {
     /// Lower is taken first; of equal ones, those of the largest table. So the largest table is done first, as a whole, and what
     /// one of its jobs has read is in the server's cache for the others.
     #[must_use]
-    pub fn rank(&self) -> u8 {
+    pub(crate) fn rank(&self) -> u8 {
         match self {
             Self::Evaluate(_) => 0,
             Self::Rows(_) => 1,
@@ -140,14 +140,14 @@ impl Work {
 
     /// Whether it reads a table, and not only what prepares that.
     #[must_use]
-    pub fn reads(&self) -> bool {
+    pub(crate) fn reads(&self) -> bool {
         !matches!(self, Self::LookUp(_) | Self::Keys(..) | Self::Sample(_))
     }
 }
 
 /// Some divergent chunks that are drilled into together.
 #[derive(Debug)]
-pub struct DrillUnit {
+pub(crate) struct DrillUnit {
     /// How the table is divided.
     pub chunking: Arc<Chunking>,
     /// The chunks, ascending.
@@ -162,7 +162,7 @@ pub struct DrillUnit {
 
 /// What a job brings back.
 #[derive(Debug)]
-pub enum Piece {
+pub(crate) enum Piece {
     /// One text for each expression; NULL is `None`.
     Evaluated(Vec<Option<String>>),
     /// The rows that were asked for, in any order.

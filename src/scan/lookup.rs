@@ -11,7 +11,7 @@ use crate::scan::execute::{copy, import, number_from};
 
 /// What a side has of an identity.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Found {
+pub(crate) struct Found {
     /// The texts of the compared columns of each row, in the order of the pair, sorted; for [`Finding::Texts`].
     pub rows: Vec<Vec<Option<String>>>,
     /// How many rows there are; for [`Finding::Counts`].
@@ -23,7 +23,7 @@ pub struct Found {
 /// # Errors
 /// Whatever the server says; [`ErrorKind::TimedOut`] where it takes longer than allowed; [`ErrorKind::Unsupported`] where a text
 /// is not UTF-8, so that it tells nothing.
-pub async fn look_up(
+pub(crate) async fn look_up(
     session: &Session,
     snapshot: &Snapshot,
     pair: &TablePair,

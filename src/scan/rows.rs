@@ -6,7 +6,7 @@ use crate::row::{Row, RowDigest, shown_text_array};
 
 /// One row as a report needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SampledRow {
+pub(crate) struct SampledRow {
     /// Where it lies.
     pub position: Position,
     /// The digest of its image.

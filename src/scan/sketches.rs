@@ -18,7 +18,7 @@ const SKETCHES_KIB_MAX: usize = 12 << 10;
 
 /// How many sketches there may still be.
 #[derive(Debug, Clone)]
-pub struct Sketches(Arc<Semaphore>);
+pub(crate) struct Sketches(Arc<Semaphore>);
 
 impl Default for Sketches {
     fn default() -> Self {
@@ -55,7 +55,7 @@ impl Sketches {
 
 /// A sketch of some rows of a table or a chunk, or of what its two sides differ in.
 #[derive(Debug)]
-pub struct TableSketch {
+pub(crate) struct TableSketch {
     sketch: Sketch,
     held: OwnedSemaphorePermit,
 }
@@ -95,7 +95,7 @@ impl TableSketch {
 
 /// Keys whose rows seem to differ. They take no more than the sketch that they came out of.
 #[derive(Debug)]
-pub struct LocatedKeys {
+pub(crate) struct LocatedKeys {
     /// Their chunks.
     pub unit: Arc<DrillUnit>,
     /// The keys, as texts.
@@ -108,7 +108,7 @@ pub struct LocatedKeys {
 impl LocatedKeys {
     /// Whether the rows of a key were asked for.
     #[must_use]
-    pub fn has(&self, key: Option<&[u8; 16]>) -> bool {
+    pub(crate) fn has(&self, key: Option<&[u8; 16]>) -> bool {
         key.is_some_and(|key| self.chunk_of.contains_key(key))
     }
 }
