@@ -76,8 +76,8 @@ async fn a_role_with_fewer_connections_than_jobs() {
 async fn sessions_that_read_make_room_for_others() {
     let lease = shared_pair(14, 16).shared().await.unwrap();
     let (database, role) = setup(&lease, "refused_recheck", Level::Recheck).await;
-    let statements = vec!["UPDATE t5 SET n = n + 1 WHERE id = 1 + floor(random() * 300)::int".to_owned()];
-    let options = LoadOptions { clients: 1, rate_per_second: Some(50.0), statements };
+    let statements = vec!["UPDATE t5 SET n = n + 1 WHERE id = 1 + floor(random() * 15000)::int".to_owned()];
+    let options = LoadOptions { clients: 2, rate_per_second: Some(500.0), statements };
     let load = Load::start(&database.publisher, options).await.unwrap();
     let mut rechecked = 0;
     while rechecked < 3 {
