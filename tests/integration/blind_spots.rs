@@ -132,7 +132,7 @@ async fn a_row_that_the_index_of_a_narrow_table_has_lost() {
     let lease = shared_pair(14, 16).shared().await.unwrap();
     let database = lease.database("blind_index").await.unwrap();
     database.both("CREATE TABLE link (a integer, b integer, PRIMARY KEY (a, b))").await.unwrap();
-    database.publisher.sql("INSERT INTO link SELECT i, i FROM generate_series(1, 700000) i").await.unwrap();
+    database.publisher.sql("INSERT INTO link SELECT i, i FROM generate_series(1, 5000) i").await.unwrap();
     database.replicate(ReplicateOptions::default()).await.unwrap();
     let subscriber = &database.subscriber;
     subscriber.sql("VACUUM ANALYZE link").await.unwrap();
@@ -150,9 +150,14 @@ async fn a_row_that_the_index_of_a_narrow_table_has_lost() {
         lines::assert_different(&ran, &["link extra a=0,b=7"], &[]);
     }
     // Where rows are read through that very index, their count shows the corruption.
+    database.publisher.sql("INSERT INTO link SELECT i, i FROM generate_series(5001, 700000) i").await.unwrap();
+    database.catch_up().await.unwrap();
+    database.both("VACUUM ANALYZE link").await.unwrap();
     let by_key = "--checks count,sum,rows --snapshot-age-max 1s --chunk-rows 20000";
     let ran = Verify::new(&database).args(by_key).run().await;
     assert_eq!(ran.table("link")["scan"], "key-range scan", "{ran:#?}");
-    assert_eq!((ran.code, ran.tables()), (3, vec!["public.link unproven rows_miscounted".to_owned()]), "{ran:#?}");
+    // At one sync point it is miscounted; at several, figures contradict rows that are equal.
+    let reasons = ["rows_miscounted", "checks_disagree"].map(|reason| vec![format!("public.link unproven {reason}")]);
+    assert!(ran.code == 3 && reasons.contains(&ran.tables()), "{ran:#?}");
     database.assert_nothing_left().await;
 }
