@@ -13,6 +13,7 @@ mod measure;
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use measure::{Cost, run};
 use triplecheck_testbed::{Database, Pair, PairOptions, ReplicateOptions, Replicated, ServerOptions, find_client};
@@ -25,6 +26,8 @@ const DOCUMENT: u64 = 10_000;
 const ROUNDS: usize = 3;
 /// Sessions per side.
 const JOBS: u64 = 2;
+/// Time between two looks at whether the subscriber has copied all tables.
+const COPY_POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Rows that differ, scattered over the table.
 const SCATTERED: u64 = 1000;
 
@@ -181,7 +184,12 @@ async fn start(rows: u64) -> Result<(Pair, Replicated), triplecheck_testbed::Err
     for statement in load(rows) {
         database.publisher.sql(&statement).await?;
     }
-    database.replicate(ReplicateOptions::default()).await?;
+    database.replicate(ReplicateOptions { wait: false, ..ReplicateOptions::default() }).await?;
+    // Large tables take their time.
+    let copied = "SELECT count(*) > 0 AND bool_and(srsubstate = 'r') FROM pg_subscription_rel";
+    while database.subscriber.value(copied).await? != "t" {
+        tokio::time::sleep(COPY_POLL_INTERVAL).await;
+    }
     for side in [&database.publisher, &database.subscriber] {
         side.sql("VACUUM (ANALYZE)").await?;
         side.sql("CHECKPOINT").await?;
