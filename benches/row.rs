@@ -35,6 +35,7 @@ fn column(name: &str, type_name: &str) -> ColumnPair {
         collations: Sides::new(collation.clone(), collation),
         time_zone: None,
         computed: None,
+        generated: Sides::new(false, false),
     }
 }
 

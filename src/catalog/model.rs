@@ -202,6 +202,8 @@ pub struct ColumnPair {
     /// How the publisher computes it, where both sides do and replication does not carry it: of a row that it sends, this
     /// column is missing.
     pub computed: Option<String>,
+    /// Whether each side generates it.
+    pub generated: Sides<bool>,
 }
 
 impl ColumnPair {

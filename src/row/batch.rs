@@ -103,6 +103,7 @@ impl<T> DigestBatch<T> {
     /// # Errors
     ///
     /// Those of `sink`. Rows are lost then: the batch must not be used any more.
+    #[inline]
     pub fn push<E>(
         &mut self,
         image: &[u8],
@@ -130,6 +131,7 @@ impl<T> DigestBatch<T> {
 }
 
 impl<T> Group<T> {
+    #[inline]
     fn push(&mut self, image: &[u8], tag: T, padded: usize, lanes: usize) {
         if self.tags.capacity() == 0 {
             self.images.reserve_exact(lanes * padded);

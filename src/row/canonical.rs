@@ -194,6 +194,7 @@ impl Canonicalizer {
     /// # Errors
     ///
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) if the bytes are not a tuple of the shape.
+    #[inline]
     pub fn row<'a>(&'a mut self, tuple: &'a [u8]) -> Result<Row<'a>> {
         let (count, _) = tuple.split_first_chunk().ok_or_else(truncated)?;
         if usize::from(u16::from_be_bytes(*count)) != self.fields {

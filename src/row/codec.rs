@@ -240,7 +240,7 @@ pub(super) fn numeric(value: &[u8], out: &mut Vec<u8>) -> Result<()> {
     Ok(())
 }
 
-fn wrong_length() -> crate::Error {
+pub(super) fn wrong_length() -> crate::Error {
     corrupt("a key value does not have the length of its type")
 }
 

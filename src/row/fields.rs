@@ -79,6 +79,7 @@ impl<'a> Iterator for Fields<'a> {
 }
 
 /// Takes a length word and the field behind it; -1 is NULL.
+#[inline]
 pub(super) fn next_field<'a>(rest: &mut &'a [u8]) -> Result<Option<&'a [u8]>> {
     let (length, behind) = rest.split_first_chunk().ok_or_else(truncated)?;
     let length = i32::from_be_bytes(*length);

@@ -43,6 +43,18 @@ impl SketchKey {
         Some(Self(words))
     }
 
+    /// Of a normal form of no more than 17 bytes: the first 16 as a number, and the last one.
+    pub(super) fn from_number(first: u128, last: u8) -> Self {
+        Self([(first >> 64) as u64, first as u64, u64::from(last) << 56, 0, 0])
+    }
+
+    /// The first 16 bytes as a number: where two of these differ, the keys sort as they do.
+    #[must_use]
+    pub fn beginning(&self) -> u128 {
+        let [high, low, ..] = self.0;
+        u128::from(high) << 64 | u128::from(low)
+    }
+
     /// The normal form, and zeros behind it.
     #[must_use]
     pub fn padded(&self) -> [u8; KEY_BYTES] {

@@ -67,6 +67,7 @@ pub(crate) fn column(name: &str, facts: &TypeFacts) -> ColumnPair {
         collations,
         time_zone: None,
         computed: None,
+        generated: Sides::new(false, false),
     }
 }
 

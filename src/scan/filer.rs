@@ -3,17 +3,18 @@
 use crate::error::Result;
 use crate::plan::Chunking;
 use crate::row::{KeyForm, Row, RowDigest, Shape, SketchKey, key_hash};
+use crate::scan::starts::Starts;
 
 /// Finds the chunk of each row from its key, or from its digest where there is no key.
 pub(crate) struct Filer<'a> {
     /// `None` for a table without a key.
     key: Option<&'a KeyForm>,
     chunking: &'a Chunking,
-    /// The beginning of each bound of ranges: most keys are told apart by it, in a few instructions.
-    starts: Vec<u128>,
+    /// Tells most keys of ranges apart, in a few instructions.
+    starts: Starts,
+    /// The key of the row in hand in normal form, unless it is narrow.
     encoded: Vec<u8>,
-    /// The chunk of the row before: rows that lie together mostly belong together.
-    last: u32,
+    narrow: Option<SketchKey>,
 }
 
 impl<'a> Filer<'a> {
@@ -23,24 +24,30 @@ impl<'a> Filer<'a> {
             Chunking::Ranges(bounds) => bounds.iter().map(|bound| beginning(&bound.encoded)).collect(),
             Chunking::Buckets { .. } => Vec::new(),
         };
-        Self { key, chunking, starts, encoded: Vec::new(), last: 0 }
+        Self { key, chunking, starts: Starts::new(starts), encoded: Vec::new(), narrow: None }
     }
 
     /// The chunk of a row whose digest is not known, or `None` where it takes the digest.
+    #[inline]
     pub(crate) fn chunk_of_row(&mut self, row: &Row<'_>) -> Result<Option<u32>> {
         // One chunk takes every row: the key need not be looked at.
         if self.chunking.count() == 1 {
             return Ok(Some(0));
         }
         let Some(key) = self.key else { return Ok(None) };
+        self.narrow = if matches!(self.chunking, Chunking::Ranges(_)) { key.narrow(row)? } else { None };
+        if let Some(chunk) = self.narrow.and_then(|narrow| self.chunk_of_beginning(narrow.beginning())) {
+            return Ok(Some(chunk));
+        }
         self.encoded.clear();
         key.encode(row, &mut self.encoded)?;
         Ok(Some(self.chunk_of_encoded()))
     }
 
     /// The key of the row whose chunk was asked for last, if it fits into a sketch. Only of tables of several chunks.
+    #[inline]
     pub(crate) fn sketch_key(&self) -> Option<SketchKey> {
-        SketchKey::new(&self.encoded)
+        self.narrow.or_else(|| SketchKey::new(&self.encoded))
     }
 
     /// The chunk of a row of a table without a key.
@@ -50,22 +57,18 @@ impl<'a> Filer<'a> {
         self.chunk_of_encoded()
     }
 
-    fn chunk_of_encoded(&mut self) -> u32 {
-        if matches!(self.chunking, Chunking::Buckets { .. }) {
-            return self.chunking.chunk_of_key(&self.encoded);
-        }
-        let key = beginning(&self.encoded);
-        let at = self.last as usize;
-        let above = at.checked_sub(1).and_then(|below| self.starts.get(below)).is_none_or(|start| *start < key);
-        if !(above && self.starts.get(at).is_none_or(|end| key < *end)) {
-            let below = self.starts.partition_point(|start| *start < key);
-            // A key that begins as a bound does must be looked at whole.
-            self.last = match self.starts.get(below) {
-                Some(start) if *start == key => self.chunking.chunk_of_key(&self.encoded),
-                _ => u32::try_from(below).unwrap_or(u32::MAX),
-            };
-        }
-        self.last
+    fn chunk_of_encoded(&self) -> u32 {
+        let found = match self.chunking {
+            Chunking::Ranges(_) => self.chunk_of_beginning(beginning(&self.encoded)),
+            Chunking::Buckets { .. } => None,
+        };
+        found.unwrap_or_else(|| self.chunking.chunk_of_key(&self.encoded))
+    }
+
+    /// `None` for a key that begins as a bound does: it must be looked at whole.
+    #[inline]
+    fn chunk_of_beginning(&self, beginning: u128) -> Option<u32> {
+        self.starts.below(beginning).map(|below| u32::try_from(below).unwrap_or(u32::MAX))
     }
 
     /// 128 bits that identify the row's key, `None` for a table without a key.
@@ -103,13 +106,37 @@ mod tests {
         prop::collection::vec(key, count)
     }
 
+    fn chunking(bounds: &[Vec<u8>]) -> Chunking {
+        Chunking::Ranges(bounds.iter().map(|encoded| Bound { encoded: encoded.clone(), text: Vec::new() }).collect())
+    }
+
     proptest! {
+        #[test]
+        fn rows_of_narrow_keys_file_as_their_keys_sort(mut bounds in prop::collection::vec(-9i64..9, 2..5), ids in prop::collection::vec(prop::option::of(-9i64..9), 1..40)) {
+            bounds.sort_unstable();
+            bounds.dedup();
+            let shape = Shape::new(&pair(vec![column("id", &builtin("int8"))], &[0]));
+            let encoded = |id: &Option<i64>| {
+                let bytes = id.map(i64::to_be_bytes);
+                shape.key_form().bound_from_fields(&[bytes.as_ref().map(<[u8; 8]>::as_slice)]).unwrap()
+            };
+            let chunking = chunking(&bounds.iter().map(|id| encoded(&Some(*id))).collect::<Vec<_>>());
+            let mut filer = Filer::new(&shape, &chunking);
+            for id in &ids {
+                let bytes = id.map(i64::to_be_bytes);
+                let image = crate::row::testing::tuple(&[bytes.as_ref().map(<[u8; 8]>::as_slice)]);
+                let expected = id.map_or(bounds.len(), |id| bounds.iter().filter(|bound| **bound <= id).count());
+                let chunk = filer.chunk_of_row(&Row::new(&image, image.len())).unwrap();
+                prop_assert_eq!(chunk, Some(u32::try_from(expected).unwrap()));
+                prop_assert_eq!(filer.sketch_key(), SketchKey::new(&encoded(id)));
+            }
+        }
+
         #[test]
         fn rows_file_as_their_keys_sort(mut bounds in keys(0..12), keys in keys(1..60)) {
             bounds.sort();
             bounds.dedup();
-            let bound = |encoded| Bound { encoded, text: Vec::new() };
-            let chunking = Chunking::Ranges(bounds.into_iter().map(bound).collect());
+            let chunking = chunking(&bounds);
             let shape = Shape::new(&pair(vec![column("id", &builtin("bytea"))], &[0]));
             let mut filer = Filer::new(&shape, &chunking);
             for key in keys {

@@ -11,6 +11,7 @@ mod lookup;
 mod rows;
 mod sinks;
 mod sketches;
+mod starts;
 mod versions;
 
 pub(crate) use digest::{Digest, Hashing, hashing};
