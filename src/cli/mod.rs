@@ -13,6 +13,7 @@ mod progress;
 mod secrets;
 mod sequences;
 mod signals;
+mod turns;
 
 use std::ffi::OsString;
 use std::io::{ErrorKind as IoErrorKind, Write};
@@ -106,6 +107,7 @@ fn perform(parsed: &Parsed, progress: &Progress, signal: &mut Option<Signal>) ->
     let environment = Environment::process();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .on_thread_start(turns::take_turns)
         .build()
         .map_err(|error| Error::new(ErrorKind::Io, "cannot start worker threads").with_source(error))?;
     let stop = CancellationToken::new();

@@ -1,6 +1,6 @@
 //! Normalisation of what replication does not keep, in place: lengths never change.
 
-use super::fields::{Row, next_field, next_field_mut, take_chunk_mut, truncated};
+use super::fields::{Row, next_field_mut, take_chunk_mut, truncated};
 use super::{KEPT_BUFFER_BYTES, corrupt};
 use crate::error::Result;
 
@@ -174,19 +174,18 @@ fn at_end(rest: &[u8]) -> Result<()> {
 #[derive(Debug)]
 pub struct Canonicalizer {
     fields: usize,
-    key_len: usize,
     /// Per column up to the last one that needs it.
     columns: Vec<Option<Canonical>>,
     scratch: Vec<u8>,
 }
 
 impl Canonicalizer {
-    /// For tuples whose columns need this, the first `key_len` of them being the key.
-    pub(crate) fn new(columns: impl Iterator<Item = Option<Canonical>>, key_len: usize) -> Self {
+    /// For tuples whose columns need this.
+    pub(crate) fn new(columns: impl Iterator<Item = Option<Canonical>>) -> Self {
         let mut columns: Vec<_> = columns.collect();
         let fields = columns.len();
         while columns.pop_if(|column| column.is_none()).is_some() {}
-        Self { fields, key_len, columns, scratch: Vec::new() }
+        Self { fields, columns, scratch: Vec::new() }
     }
 
     /// The row that a tuple stands for; borrowed from the tuple where nothing has to be normalised.
@@ -200,27 +199,22 @@ impl Canonicalizer {
         if usize::from(u16::from_be_bytes(*count)) != self.fields {
             return Err(corrupt("a row has another number of fields than its shape"));
         }
-        let image = if self.columns.is_empty() {
-            tuple
-        } else {
-            self.scratch.clear();
-            if tuple.len() <= KEPT_BUFFER_BYTES {
-                self.scratch.shrink_to(KEPT_BUFFER_BYTES);
-            }
-            self.scratch.extend_from_slice(tuple);
-            let mut rest = self.scratch.get_mut(2..).unwrap_or_default();
-            for column in &self.columns {
-                if let (Some(field), Some(canonical)) = (next_field_mut(&mut rest)?, column) {
-                    canonical.apply(field)?;
-                }
-            }
-            &self.scratch
-        };
-        let mut rest = image.get(2..).unwrap_or_default();
-        for _ in 0..self.key_len {
-            next_field(&mut rest)?;
+        Ok(Row::new(if self.columns.is_empty() { tuple } else { self.normalised(tuple)? }))
+    }
+
+    fn normalised(&mut self, tuple: &[u8]) -> Result<&[u8]> {
+        self.scratch.clear();
+        if tuple.len() <= KEPT_BUFFER_BYTES {
+            self.scratch.shrink_to(KEPT_BUFFER_BYTES);
         }
-        Ok(Row::new(image, image.len() - rest.len()))
+        self.scratch.extend_from_slice(tuple);
+        let mut rest = self.scratch.get_mut(2..).unwrap_or_default();
+        for column in &self.columns {
+            if let (Some(field), Some(canonical)) = (next_field_mut(&mut rest)?, column) {
+                canonical.apply(field)?;
+            }
+        }
+        Ok(&self.scratch)
     }
 }
 
@@ -295,22 +289,18 @@ mod tests {
     #[test]
     fn a_row_that_needs_nothing_is_the_tuple_itself() {
         let bytes = tuple(&[Some(b"key"), None, Some(b"x")]);
-        let mut verbatim = Canonicalizer::new([None, None, None].into_iter(), 2);
+        let mut verbatim = Canonicalizer::new([None, None, None].into_iter());
         let row = verbatim.row(&bytes).expect("valid");
         assert!(std::ptr::eq(row.image(), bytes.as_slice()));
-        assert_eq!(row.key_end(), 2 + 4 + 3 + 4);
-        assert!(Canonicalizer::new([None, None].into_iter(), 0).row(&bytes).is_err());
+        assert!(Canonicalizer::new([None, None].into_iter()).row(&bytes).is_err());
     }
 
     #[test]
-    fn the_key_ends_behind_the_key_fields() {
+    fn a_row_that_needs_it_is_normalised() {
         let bytes = tuple(&[Some(&unhex("fff8000000000001")), Some(b"x")]);
-        let mut canonicalizer = Canonicalizer::new([Some(Canonical::Float8), None].into_iter(), 1);
+        let mut canonicalizer = Canonicalizer::new([Some(Canonical::Float8), None].into_iter());
         let row = canonicalizer.row(&bytes).expect("valid");
         assert_eq!(hex(row.image()), "0002000000087ff80000000000000000000178");
-        assert_eq!(row.key_end(), 14);
-        let mut keyless = Canonicalizer::new([None, None].into_iter(), 0);
-        assert_eq!(keyless.row(&bytes).expect("valid").key_end(), 2);
     }
 
     fn any_canonical() -> impl Strategy<Value = Canonical> {
@@ -347,10 +337,9 @@ mod tests {
         #[test]
         fn no_tuple_panics(
             columns in prop::collection::vec(prop::option::of(any_canonical()), 0..3),
-            key_len in 0usize..3,
             soup in prop::collection::vec(prop_oneof![4 => 0u8..3, 1 => any::<u8>()], 0..80),
         ) {
-            let _ = Canonicalizer::new(columns.into_iter(), key_len).row(&soup);
+            let _ = Canonicalizer::new(columns.into_iter()).row(&soup);
         }
     }
 }

@@ -5,33 +5,24 @@ use crate::error::Result;
 
 /// A row as bytes that mean the same on both servers.
 #[derive(Debug, Clone, Copy)]
-pub struct Row<'a> {
-    image: &'a [u8],
-    key_end: usize,
-}
+pub struct Row<'a>(&'a [u8]);
 
 impl<'a> Row<'a> {
-    pub(crate) fn new(image: &'a [u8], key_end: usize) -> Self {
-        Self { image, key_end }
+    pub(crate) fn new(image: &'a [u8]) -> Self {
+        Self(image)
     }
 
     /// The whole image: field count and fields, key columns first. Equal rows have equal images, different rows different
     /// ones.
     #[must_use]
     pub fn image(&self) -> &'a [u8] {
-        self.image
-    }
-
-    /// The offset in the image behind the last key field; 2 without a key.
-    #[must_use]
-    pub fn key_end(&self) -> usize {
-        self.key_end
+        self.0
     }
 
     /// The fields of the row, in the order of the select list.
     #[must_use]
     pub fn fields(&self) -> Fields<'a> {
-        Fields::new(self.image)
+        Fields::new(self.0)
     }
 }
 

@@ -307,17 +307,17 @@ mod tests {
         let form = KeyForm::new(vec![KeyKind::Signed(4), KeyKind::Bytes]);
         let image = crate::row::testing::tuple(&[Some(&7i32.to_be_bytes()), Some(b"x"), Some(b"rest")]);
         let mut out = Vec::new();
-        form.encode(&Row::new(&image, 15), &mut out).expect("valid");
+        form.encode(&Row::new(&image), &mut out).expect("valid");
         assert_eq!(out, encode(&form, &[Some(&7i32.to_be_bytes()), Some(b"x")]));
         assert!(form.bound_from_fields(&[None]).is_err());
-        assert!(form.encode(&Row::new(&[], 0), &mut out).is_err());
+        assert!(form.encode(&Row::new(&[]), &mut out).is_err());
     }
 
     #[test]
     fn keys_of_other_forms_are_not_narrow() {
         let image = crate::row::testing::tuple(&[Some(&7i32.to_be_bytes()), Some(&7i32.to_be_bytes())]);
         for kinds in [vec![KeyKind::Plain(3)], vec![KeyKind::Float4], vec![KeyKind::Signed(4); 2], vec![]] {
-            assert_eq!(KeyForm::new(kinds).narrow(&Row::new(&image, 0)).expect("none"), None);
+            assert_eq!(KeyForm::new(kinds).narrow(&Row::new(&image)).expect("none"), None);
         }
     }
 
@@ -356,7 +356,7 @@ mod tests {
                 let form = KeyForm::new(vec![kind]);
                 let field = (!null).then(|| &bytes[..length]);
                 let image = crate::row::testing::tuple(&[field, Some(b"rest")]);
-                let row = Row::new(&image, 0);
+                let row = Row::new(&image);
                 let mut written = Vec::new();
                 form.encode(&row, &mut written).expect("valid");
                 prop_assert_eq!(form.narrow(&row).expect("valid"), SketchKey::new(&written));
@@ -365,7 +365,7 @@ mod tests {
                 prop_assert_eq!(SketchKey::new(&written).map(|key| key.beginning()), Some(beginning));
                 if wrong != length {
                     let image = crate::row::testing::tuple(&[Some(&bytes[..wrong.min(16)])]);
-                    prop_assert!(form.narrow(&Row::new(&image, 0)).is_err());
+                    prop_assert!(form.narrow(&Row::new(&image)).is_err());
                 }
             }
         }
@@ -381,7 +381,7 @@ mod tests {
             ] {
                 let form = KeyForm::new(vec![kind]);
                 let _ = form.bound_from_fields(&[Some(&soup)]);
-                let row = Row::new(&soup, soup.len());
+                let row = Row::new(&soup);
                 let _ = (form.encode(&row, &mut Vec::new()), form.narrow(&row));
             }
         }

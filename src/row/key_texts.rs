@@ -136,7 +136,7 @@ mod tests {
         let shape = Shape::new(&pair);
         let image = tuple(&columns.iter().map(|(_, field)| Some(*field)).collect::<Vec<_>>());
         let mut encoded = Vec::new();
-        shape.key_form().encode(&Row::new(&image, image.len()), &mut encoded).expect("valid");
+        shape.key_form().encode(&Row::new(&image), &mut encoded).expect("valid");
         let written = KeyTexts::new(&pair, &shape)?.write(&SketchKey::new(&encoded)?)?;
         assert_eq!(written.normal_form, encoded);
         Some(written.texts)

@@ -196,7 +196,7 @@ impl Shape {
             Form::Canonical(canonical) => Some(canonical.clone()),
             Form::Verbatim | Form::Text | Form::TextFromLine | Form::Converted(_) => None,
         });
-        Canonicalizer::new(columns, self.key_len)
+        Canonicalizer::new(columns)
     }
 }
 
@@ -492,6 +492,6 @@ mod tests {
 
         let nothing = Shape::new(&pair(Vec::new(), &[]));
         assert!(nothing.select_list(Side::Publisher).is_empty());
-        assert_eq!(nothing.canonicalizer().row(&[0, 0]).expect("valid").key_end(), 2);
+        assert_eq!(nothing.canonicalizer().row(&[0, 0]).expect("valid").image(), [0, 0]);
     }
 }

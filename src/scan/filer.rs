@@ -126,7 +126,7 @@ mod tests {
                 let bytes = id.map(i64::to_be_bytes);
                 let image = crate::row::testing::tuple(&[bytes.as_ref().map(<[u8; 8]>::as_slice)]);
                 let expected = id.map_or(bounds.len(), |id| bounds.iter().filter(|bound| **bound <= id).count());
-                let chunk = filer.chunk_of_row(&Row::new(&image, image.len())).unwrap();
+                let chunk = filer.chunk_of_row(&Row::new(&image)).unwrap();
                 prop_assert_eq!(chunk, Some(u32::try_from(expected).unwrap()));
                 prop_assert_eq!(filer.sketch_key(), SketchKey::new(&encoded(id)));
             }
