@@ -36,6 +36,7 @@ fn column(name: &str, type_name: &str) -> ColumnPair {
         time_zone: None,
         computed: None,
         generated: Sides::new(false, false),
+        not_null: false,
     }
 }
 

@@ -148,6 +148,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             bench
                 .psql("the server's own pass alone", format!("SELECT count(*), {} FROM {}", table.figures, table.name)),
         );
+        contenders.push(bench.psql("the server's count alone", format!("SELECT count(*) FROM {}", table.name)));
         if !quick {
             contenders.push(bench.psql(
                 "pgcopydb's comparison",

@@ -204,6 +204,8 @@ pub struct ColumnPair {
     pub computed: Option<String>,
     /// Whether each side generates it.
     pub generated: Sides<bool>,
+    /// Whether both sides have a constraint, and have validated it, that no value is NULL.
+    pub not_null: bool,
 }
 
 impl ColumnPair {

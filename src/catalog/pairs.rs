@@ -247,9 +247,16 @@ impl Draft<'_, '_> {
         }
         let subscriber_name = (other.own_name != one.name).then(|| other.own_name.clone());
         let time_zone = self.context.mapping(self.name()).and_then(|mapping| mapping.time_zone.clone());
-        let generated = Sides::new(one.generated.is_some(), other.generated.is_some());
-        let name = one.name.clone();
-        Ok(ColumnPair { name, subscriber_name, types, collations, time_zone, computed: None, generated })
+        Ok(ColumnPair {
+            name: one.name.clone(),
+            subscriber_name,
+            types,
+            collations,
+            time_zone,
+            computed: None,
+            generated: Sides::new(one.generated.is_some(), other.generated.is_some()),
+            not_null: one.not_null && other.not_null,
+        })
     }
 
     fn subscriptions(&mut self) {

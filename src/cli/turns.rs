@@ -15,7 +15,7 @@ pub(super) fn take_turns() {
 
 #[cfg(target_os = "linux")]
 fn batch() -> Result<(), Box<dyn std::error::Error>> {
-    use thread_priority::{NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, ThreadPriorityValue};
+    use thread_priority::{NormalThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue, ThreadSchedulePolicy};
     use thread_priority::{set_thread_priority_and_policy, thread_native_id, thread_schedule_policy};
 
     let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Batch);

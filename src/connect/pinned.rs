@@ -50,19 +50,26 @@ pub struct SessionSettings {
     /// How long a transaction may stay open: the server's own guard against a client that never ends it while its snapshot
     /// holds back vacuum.
     pub transaction_limit: Duration,
+    /// Whether a statement may take the server's parallel workers.
+    pub workers: bool,
 }
 
 impl SessionSettings {
     /// For a session that reads catalogs and states, or keeps a snapshot for others.
     #[must_use]
     pub fn control(transaction_limit: Duration) -> Self {
-        Self { encoding: ClientEncoding::Utf8, statement_timeout: CONTROL_STATEMENT_TIMEOUT, transaction_limit }
+        Self {
+            encoding: ClientEncoding::Utf8,
+            statement_timeout: CONTROL_STATEMENT_TIMEOUT,
+            transaction_limit,
+            workers: false,
+        }
     }
 
     /// For a session that reads user tables.
     #[must_use]
     pub fn scan(statement_timeout: Duration, transaction_limit: Duration) -> Self {
-        Self { encoding: ClientEncoding::Utf8, statement_timeout, transaction_limit }
+        Self { encoding: ClientEncoding::Utf8, statement_timeout, transaction_limit, workers: true }
     }
 
     /// The same with another encoding.
@@ -81,6 +88,7 @@ enum Value {
     ApplicationName,
     StatementTimeout,
     TransactionLimit,
+    NoWorkers,
 }
 
 struct Pin {
@@ -96,7 +104,7 @@ const fn pin(setting: &'static str, value: Value) -> Pin {
     Pin { setting, value, since: 0, optional: false }
 }
 
-use Value::{ApplicationName, Encoding, Fixed, StatementTimeout, Time, TransactionLimit};
+use Value::{ApplicationName, Encoding, Fixed, NoWorkers, StatementTimeout, Time, TransactionLimit};
 
 static PINS: &[Pin] = &[
     // Names mean what they mean to the system, whatever a user has put in front.
@@ -138,6 +146,8 @@ static PINS: &[Pin] = &[
     pin("jit", Fixed("off")),
     // Every scan of a table starts at its first block, so that two reads come in one order.
     pin("synchronize_seqscans", Fixed("off")),
+    // Questions to a catalog are small, whatever a server is made to think: workers for them cost more than they bring.
+    pin("max_parallel_workers_per_gather", NoWorkers),
     // Again after the startup packet, which a pooler may answer for.
     pin("application_name", ApplicationName),
 ];
@@ -164,6 +174,8 @@ pub(super) fn pin_sql(
             ApplicationName => application_name.to_owned(),
             StatementTimeout => milliseconds(settings.statement_timeout),
             TransactionLimit => milliseconds(settings.transaction_limit),
+            NoWorkers if settings.workers => continue,
+            NoWorkers => "0".to_owned(),
         };
         statements.push_str(&format!("SET {} = {};\n", pin.setting, sql::literal(&value)));
     }
@@ -210,6 +222,7 @@ SET tcp_keepalives_count = '3';
 SET tcp_user_timeout = '40000ms';
 SET jit = 'off';
 SET synchronize_seqscans = 'off';
+SET max_parallel_workers_per_gather = '0';
 SET application_name = 'triplecheck/it''s';
 SET triplecheck.session = '7';
 ";
@@ -245,6 +258,7 @@ SET triplecheck.session = '7';
         let sent = pin_sql(&settings, "a", "1", major(17), false);
         assert!(!sent.contains("client_connection_check_interval"));
         assert!(sent.contains("SET client_encoding = 'SQL_ASCII';"));
+        assert!(!sent.contains("max_parallel_workers_per_gather"));
         assert!(sent.contains("SET statement_timeout = '1ms';"), "0 would be no limit at all");
         assert!(sent.contains("SET transaction_timeout = '2147483647ms';"));
     }

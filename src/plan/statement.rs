@@ -40,9 +40,9 @@ fn select_list(pair: &TablePair, shape: &Shape, side: Side, reading: &Reading) -
 /// The select list of an image where it is a list of columns that COPY can read from the table: no expression, and none that is
 /// generated (PostgreSQL manual, COPY).
 fn stored_columns(pair: &TablePair, shape: &Shape, side: Side) -> Option<String> {
-    let stored = columns(pair, shape).zip(shape.forms()).all(|(column, form)| {
-        matches!(form, Form::Verbatim | Form::Canonical(_)) && !column.generated.get(side)
-    });
+    let stored = columns(pair, shape)
+        .zip(shape.forms())
+        .all(|(column, form)| matches!(form, Form::Verbatim | Form::Canonical(_)) && !column.generated.get(side));
     let list = shape.select_list(side);
     (stored && !list.is_empty()).then(|| list.join(", "))
 }

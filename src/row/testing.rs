@@ -68,6 +68,7 @@ pub(crate) fn column(name: &str, facts: &TypeFacts) -> ColumnPair {
         time_zone: None,
         computed: None,
         generated: Sides::new(false, false),
+        not_null: false,
     }
 }
 

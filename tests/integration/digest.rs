@@ -105,10 +105,16 @@ async fn equal_tables_are_not_read_on_16_to_18() {
 async fn what_hash_functions_pass_over_is_found() {
     let lease = shared_pair(14, 16).shared().await.unwrap();
     let database = lease.database("digest_blind").await.unwrap();
-    let table = "CREATE TABLE blind (id integer PRIMARY KEY, n numeric, b bigint, t timestamp, i interval, a integer[], j jsonb, e text)";
-    database.both(table).await.unwrap();
-    let row = "INSERT INTO blind SELECT i, 5, -1, '2000-01-01 00:00:00.000001', '1 mon', '{{1,2},{3,4}}', '[[1],2]', 'x' FROM generate_series(1, 20) i";
-    database.publisher.sql(row).await.unwrap();
+    for (name, null) in [("blind", ""), ("never_null", " NOT NULL")] {
+        let columns = ["n numeric", "b bigint", "t timestamp", "i interval", "a integer[]", "j jsonb", "e text"];
+        let columns = columns.map(|column| format!("{column}{null}")).join(", ");
+        database.both(&format!("CREATE TABLE {name} (id integer PRIMARY KEY, {columns})")).await.unwrap();
+        let rows = format!(
+            "INSERT INTO {name} SELECT i, 5, -1, '2000-01-01 00:00:00.000001', '1 mon', '{{{{1,2}},{{3,4}}}}', '[[1],2]', 'x' \
+             FROM generate_series(1, 20) i"
+        );
+        database.publisher.sql(&rows).await.unwrap();
+    }
     database.replicate(ReplicateOptions::default()).await.unwrap();
     let damages = [
         ("n = -5", "n = 5", "[n]"),
@@ -121,13 +127,48 @@ async fn what_hash_functions_pass_over_is_found() {
     ];
     for how in ["digest", "digest64"] {
         for (damage, undo, columns) in damages {
-            database.subscriber.sql(&format!("UPDATE blind SET {damage} WHERE id = 7")).await.unwrap();
+            let both = |change: &str| {
+                format!("UPDATE blind SET {change} WHERE id = 7; UPDATE never_null SET {change} WHERE id = 7")
+            };
+            database.subscriber.sql(&both(damage)).await.unwrap();
             // Nothing else looks: no sums, no maxima.
             let ran = Verify::new(&database).args("--checks rows --scan").arg(how).run().await;
-            lines::assert_different_for(damage, &ran, &[&format!("blind changed id=7 {columns}")], &[]);
+            let changed = ["blind", "never_null"].map(|table| format!("{table} changed id=7 {columns}"));
+            lines::assert_different_for(damage, &ran, &changed.each_ref().map(String::as_str), &[]);
             let bits = if how == "digest" { 128 } else { 64 };
-            assert_eq!(digests(&ran), [format!("blind different {bits}")]);
-            database.subscriber.sql(&format!("UPDATE blind SET {undo} WHERE id = 7")).await.unwrap();
+            assert_eq!(digests(&ran), ["blind", "never_null"].map(|table| format!("{table} different {bits}")));
+            database.subscriber.sql(&both(undo)).await.unwrap();
+        }
+    }
+    database.assert_nothing_left().await;
+}
+
+/// Damage to a catalog can leave a NULL where none can be. The hash of such a row must not become NULL, which no sum counts.
+#[tokio::test]
+async fn a_row_with_a_null_where_none_can_be_is_digested_all_the_same() {
+    let lease = shared_pair(14, 16).shared().await.unwrap();
+    let database = lease.database("digest_impossible").await.unwrap();
+    database.both("CREATE TABLE t (id integer PRIMARY KEY, a text, b numeric, c bigint NOT NULL)").await.unwrap();
+    database.publisher.sql("INSERT INTO t SELECT i, nullif(i, 7), i, i FROM generate_series(1, 20) i").await.unwrap();
+    database.replicate(ReplicateOptions::default()).await.unwrap();
+    let claim = "UPDATE pg_attribute SET attnotnull = true WHERE attrelid = 't'::regclass AND attname = 'a'";
+    database.both(claim).await.unwrap();
+    for how in ["digest", "digest64"] {
+        let ran = verify(&database, how).run().await;
+        lines::assert_match(&ran);
+        for (damage, undo, columns) in
+            [("b = 0", "b = 7", "[b]"), ("c = 0", "c = 7", "[c]"), ("a = ''", "a = NULL", "[a]")]
+        {
+            // The catalog says that this cannot be undone.
+            let change = |claimed: bool, change: &str| {
+                let change = format!("UPDATE t SET {change} WHERE id = 7");
+                let claim = |claimed| claim.replace("= true", &format!("= {claimed}"));
+                format!("{}; {change}; {}", claim(false), claim(claimed))
+            };
+            database.subscriber.sql(&change(true, damage)).await.unwrap();
+            let ran = Verify::new(&database).args("--checks rows --scan").arg(how).run().await;
+            lines::assert_different_for(damage, &ran, &[&format!("t changed id=7 {columns}")], &[]);
+            database.subscriber.sql(&change(true, undo)).await.unwrap();
         }
     }
     database.assert_nothing_left().await;
@@ -178,17 +219,24 @@ async fn swaps_found(side: &Database, statement: &str) -> i64 {
 async fn swapping_a_column_between_two_rows_changes_the_digest_a_thousand_times_of_a_thousand() {
     let lease = shared_pair(14, 16).shared().await.unwrap();
     let database = lease.database("digest_swaps").await.unwrap();
-    database
-        .both("CREATE TABLE swaps (id integer PRIMARY KEY, a integer, b bigint, n numeric, ts timestamptz, u text, j jsonb)")
-        .await
-        .unwrap();
+    let columns = "id integer PRIMARY KEY, a integer, b bigint, n numeric, ts timestamptz, u text, j jsonb";
+    database.both(&format!("CREATE TABLE swaps ({columns})")).await.unwrap();
     let rows = "INSERT INTO swaps SELECT i, i, i * 7, i - 100.5, timestamptz '2024-01-01' + i * interval '1 s', 'text ' || i, \
                 to_jsonb(i) FROM generate_series(1, 200) i";
     database.publisher.sql(rows).await.unwrap();
     database.replicate(ReplicateOptions::default()).await.unwrap();
     let two = statement(&database, "swaps", "subscriber", "digest").await;
     assert_eq!(swaps_found(&database.subscriber, &two).await, 1000);
-    let one = statement(&database, "swaps", "publisher", "digest64").await.replacen(" FROM", ", 0 FROM", 1);
+    let one = statement(&database, "swaps", "publisher", "digest64").await.replacen(" FROM ONLY", ", 0 FROM ONLY", 1);
+    assert_eq!(swaps_found(&database.publisher, &one).await, 1000);
+    // The same where nothing is ever NULL.
+    for column in ["a", "b", "n", "ts", "u", "j"] {
+        database.both(&format!("ALTER TABLE swaps ALTER COLUMN {column} SET NOT NULL")).await.unwrap();
+    }
+    let two = statement(&database, "swaps", "subscriber", "digest").await;
+    assert!(two.contains("hashtextextended"), "{two}");
+    assert_eq!(swaps_found(&database.subscriber, &two).await, 1000);
+    let one = statement(&database, "swaps", "publisher", "digest64").await.replacen(" FROM ONLY", ", 0 FROM ONLY", 1);
     assert_eq!(swaps_found(&database.publisher, &one).await, 1000);
     database.assert_nothing_left().await;
 }
@@ -261,6 +309,11 @@ async fn the_widest_table_is_digested_in_one_statement_and_by_parallel_workers()
     let columns: Vec<_> = (1..1600).map(|at| format!("c{at} smallint")).collect();
     let table = format!("CREATE TABLE wide (id integer PRIMARY KEY, {})", columns.join(", "));
     database.both(&table).await.unwrap();
+    // A chain of so many would be deeper than a server's stack.
+    let columns: Vec<_> = (1..1600).map(|at| format!("c{at} smallint NOT NULL")).collect();
+    database.both(&format!("CREATE TABLE never_null (id integer PRIMARY KEY, {})", columns.join(", "))).await.unwrap();
+    let rows = format!("INSERT INTO never_null SELECT i{} FROM generate_series(1, 300) i", ", 1".repeat(1599));
+    database.publisher.sql(&rows).await.unwrap();
     database
         .publisher
         .sql("INSERT INTO wide (id, c1, c1599) SELECT i, i, i FROM generate_series(1, 300) i")
@@ -276,7 +329,7 @@ async fn the_widest_table_is_digested_in_one_statement_and_by_parallel_workers()
     }
     let ran = verify(&database, "digest").run().await;
     lines::assert_match(&ran);
-    assert_eq!(digests(&ran), ["wide match 128"]);
+    assert_eq!(digests(&ran), ["never_null match 128", "wide match 128"]);
     for side in ["publisher", "subscriber"] {
         let statement = statement(&database, "wide", side, "digest").await;
         let server = if side == "publisher" { &database.publisher } else { &database.subscriber };
@@ -286,9 +339,15 @@ async fn the_widest_table_is_digested_in_one_statement_and_by_parallel_workers()
         // The outer join is gone: it is there to have the record computed once.
         assert!(!plan.iter().any(|line| line.contains("Join") || line.contains("Loop")), "{plan:#?}");
     }
-    database.subscriber.sql("UPDATE wide SET c1599 = 0 WHERE id = 77").await.unwrap();
-    let ran = Verify::new(&database).args("--checks rows --scan digest").run().await;
-    assert_eq!(lines::differences(&ran), ["wide changed id=77 [c1599]"]);
+    for column in ["c1", "c1599"] {
+        database.subscriber.sql(&format!("UPDATE wide SET {column} = 0 WHERE id = 77")).await.unwrap();
+        database.subscriber.sql(&format!("UPDATE never_null SET {column} = 0 WHERE id = 78")).await.unwrap();
+        let ran = Verify::new(&database).args("--checks rows --scan digest").run().await;
+        let changed = [format!("never_null changed id=78 [{column}]"), format!("wide changed id=77 [{column}]")];
+        assert_eq!(lines::differences(&ran), changed);
+        database.subscriber.sql("UPDATE wide SET c1 = 77, c1599 = 77 WHERE id = 77").await.unwrap();
+        database.subscriber.sql("UPDATE never_null SET c1 = 1, c1599 = 1 WHERE id = 78").await.unwrap();
+    }
     database.assert_nothing_left().await;
 }
 
