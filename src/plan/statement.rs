@@ -231,6 +231,7 @@ pub(crate) fn statement(
     let relation = of.relation();
     let mut conditions = Vec::new();
     let mut source = from(relation);
+    let mut heap = relation.heaps.first();
     if *slice == Slice::Images {
         let mut statement = format!("COPY (SELECT {} FROM ", select_list(pair, shape, side, reading));
         match of.with_images() {
@@ -242,8 +243,9 @@ pub(crate) fn statement(
         return statement;
     }
     match slice {
-        Slice::Blocks { heap, from, to } => {
-            if let Some(facts) = relation.heaps.get(*heap) {
+        Slice::Blocks { heap: at, from, to } => {
+            heap = relation.heaps.get(*at);
+            if let Some(facts) = heap {
                 source = format!("ONLY {}", facts.name.to_sql());
             }
             conditions.extend(from.map(|block| format!("ctid OPERATOR(pg_catalog.>=) '({block},0)'::pg_catalog.tid")));
@@ -256,6 +258,7 @@ pub(crate) fn statement(
     conditions.extend(of.excluded(slice));
     if conditions.is_empty()
         && *reading == Reading::Image
+        && heap.is_some_and(|heap| heap.is_heap)
         && let Some(table) = source.strip_prefix("ONLY ")
         && let Some(columns) = stored_columns(pair, shape, side)
     {
@@ -399,6 +402,12 @@ mod tests {
         filtered.relations.publisher.filter = Some("id > 1".to_owned());
         assert!(read(&filtered, Side::Publisher, &Slice::Whole).starts_with(queried));
         assert_eq!(read(&filtered, Side::Subscriber, &Slice::Whole), copied);
+
+        // COPY refuses a foreign table.
+        let mut foreign = table();
+        foreign.relations.publisher.heaps[0].is_heap = false;
+        assert!(read(&foreign, Side::Publisher, &Slice::Whole).starts_with(queried));
+        assert!(read(&foreign, Side::Publisher, &heap).starts_with(queried));
 
         let mut generated = table();
         generated.columns[0].generated.subscriber = true;
