@@ -231,7 +231,6 @@ pub(crate) fn statement(
     let relation = of.relation();
     let mut conditions = Vec::new();
     let mut source = from(relation);
-    let mut heap = relation.heaps.first();
     if *slice == Slice::Images {
         let mut statement = format!("COPY (SELECT {} FROM ", select_list(pair, shape, side, reading));
         match of.with_images() {
@@ -243,9 +242,8 @@ pub(crate) fn statement(
         return statement;
     }
     match slice {
-        Slice::Blocks { heap: at, from, to } => {
-            heap = relation.heaps.get(*at);
-            if let Some(facts) = heap {
+        Slice::Blocks { heap, from, to } => {
+            if let Some(facts) = relation.heaps.get(*heap) {
                 source = format!("ONLY {}", facts.name.to_sql());
             }
             conditions.extend(from.map(|block| format!("ctid OPERATOR(pg_catalog.>=) '({block},0)'::pg_catalog.tid")));
@@ -258,7 +256,9 @@ pub(crate) fn statement(
     conditions.extend(of.excluded(slice));
     if conditions.is_empty()
         && *reading == Reading::Image
-        && heap.is_some_and(|heap| heap.is_heap)
+        // What is known of columns is known of the root: before 16 a partition may generate what the root does not.
+        && !relation.partitioned
+        && relation.heaps.iter().all(|heap| heap.is_heap)
         && let Some(table) = source.strip_prefix("ONLY ")
         && let Some(columns) = stored_columns(pair, shape, side)
     {
@@ -418,7 +418,7 @@ mod tests {
         partitioned.relations.publisher.partitioned = true;
         let whole = read(&partitioned, Side::Publisher, &Slice::Whole);
         assert!(whole.starts_with(queried) && whole.contains(r#" FROM "My"."t")"#), "{whole}");
-        assert_eq!(read(&partitioned, Side::Publisher, &heap), copied);
+        assert!(read(&partitioned, Side::Publisher, &heap).starts_with(queried));
 
         // Without a send function it is read as text.
         let mut as_text = table();

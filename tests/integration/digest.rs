@@ -241,6 +241,23 @@ async fn swapping_a_column_between_two_rows_changes_the_digest_a_thousand_times_
     database.assert_nothing_left().await;
 }
 
+/// A record of NULLs hashes to 0 whatever its seed: two sums that begin with that would be one.
+#[tokio::test]
+async fn two_sums_are_two_also_where_all_that_may_be_null_is() {
+    let lease = shared_pair(16, 18).shared().await.unwrap();
+    let database = lease.database("digest_all_null").await.unwrap();
+    database.both("CREATE TABLE t (id integer PRIMARY KEY, v text NOT NULL, note text, at timestamptz)").await.unwrap();
+    database.publisher.sql("INSERT INTO t SELECT i, 'v' || i FROM generate_series(1, 100) i").await.unwrap();
+    database.replicate(ReplicateOptions::default()).await.unwrap();
+    for side in ["publisher", "subscriber"] {
+        let statement = statement(&database, "t", side, "digest").await;
+        let server = if side == "publisher" { &database.publisher } else { &database.subscriber };
+        let differ = format!("SELECT s1 <> s2 FROM ({statement}) AS d (c, s1, s2)");
+        assert_eq!(server.value(&differ).await.unwrap(), "t", "{statement}");
+    }
+    database.assert_nothing_left().await;
+}
+
 /// Also those that only another representation shows: numeric and jsonb are hashed by all of their bytes.
 #[tokio::test]
 async fn every_damage_is_found_and_named_as_without_digests() {
