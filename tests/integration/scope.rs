@@ -509,7 +509,7 @@ async fn a_plan_shows_its_statements_and_reads_no_table() {
     }
     let text = Verify::new(&database).plan().text().await;
     assert_eq!(text.code, Some(0));
-    assert!(text.stdout.contains("COPY (SELECT ") && text.stdout.contains("loose"), "{}", text.stdout);
+    assert!(text.stdout.contains("COPY \"public\".\"orders\" (") && text.stdout.contains("loose"), "{}", text.stdout);
     assert_eq!((reads(&database.publisher).await, reads(&database.subscriber).await), before);
     // Of what replication does not carry, whether there is a row: once by each plan.
     let looked =
